@@ -1,0 +1,232 @@
+"""From a recipe's name, a YAML file or a mapping to a validated `Experiment`; errors name file, line, key and remedy."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarfloat import ScalarFloat
+from ruamel.yaml.scalarint import ScalarInt
+from ruamel.yaml.scalarstring import ScalarString
+
+from dlx.config.experiment import Experiment, kinds
+from dlx.config.overrides import Override, apply_overrides
+from dlx.errors import ConfigError, MissingInputError
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+DEFAULT_RECIPE = "digits-mlp"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed YAML file: plain values, the line of every key, and a name for messages."""
+
+    tree: dict[str, Any]
+    name: str
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+
+    def place(self, path: Sequence[str], overridden: bool) -> str:
+        """`file:line: ` of a key, or the nearest enclosing one; `override: ` when the command line set it."""
+        if overridden:
+            return "override: "
+        for length in range(len(path), 0, -1):
+            if line := self.lines.get(tuple(path[:length])):
+                return f"{self.name}:{line}: "
+        return f"{self.name}: " if self.name else ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named experiment shipped with the package; `summary` is the comment it opens with."""
+
+    name: str
+    summary: str
+    text: str
+
+
+def recipes() -> Iterator[Recipe]:
+    """Every shipped recipe, by name."""
+    for path in sorted(RECIPES.glob("*.yaml")):
+        text = path.read_text(encoding="utf8")
+        comment = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+        yield Recipe(path.stem, " ".join(comment).removeprefix(f"{path.stem}: "), text)
+
+
+def load_experiment(source: str | Path | Mapping[str, Any] | None, overrides: Sequence[Override] = ()) -> Experiment:
+    """Reads and validates an experiment.
+
+    `source` is a recipe's name, the path of a YAML file, a mapping, or None for the default recipe.
+    Raises `MissingInputError` when there is no such recipe or file, `ConfigError` when its content is wrong.
+    """
+    return validate(read(source), overrides)
+
+
+def read(source: str | Path | Mapping[str, Any] | None) -> Document:
+    """The raw tree behind `source` (see `load_experiment`), with the line of every key."""
+    if isinstance(source, Mapping):
+        return Document(dict(source), "")
+    name = str(source or DEFAULT_RECIPE)
+    recipe = RECIPES / f"{name}.yaml"
+    path = recipe if "/" not in name and recipe.is_file() else Path(name).expanduser()
+    if not path.exists():
+        names = [r.stem for r in RECIPES.glob("*.yaml")]
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean the recipe {near[0]!r}?" if near else "`dlx recipes ls` lists the recipes"
+        raise MissingInputError(f"{name}: no such file, and no recipe of that name; {hint}")
+    return parse_yaml(_text(path), name if path != recipe else f"recipe {name}")
+
+
+def parse_yaml(text: str, name: str) -> Document:
+    """Parses YAML 1.2 (`1e-3` is a number, a duplicate key is an error). Raises `ConfigError` with file and line."""
+    try:
+        loaded = YAML(typ="rt", pure=True).load(text)
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{name}:{line}: {str(error.problem).split(' with value')[0]}; keep one of the two") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(f"{name}:{line}: this is not valid YAML: {error.problem}") from error
+    except YAMLError as error:
+        raise ConfigError(f"{name}: this is not valid YAML: {error}") from error
+    if not isinstance(loaded, CommentedMap):
+        raise ConfigError(f"{name}: a config is a mapping with the keys {', '.join(Experiment.model_fields)}")
+    lines: dict[tuple[str, ...], int] = {}
+    return Document(_plain(loaded, (), lines), name, lines)
+
+
+def validate(document: Document, overrides: Sequence[Override] = ()) -> Experiment:
+    """The experiment of a document under overrides. Raises `ConfigError` with one line for each mistake."""
+    tree = apply_overrides(document.tree, overrides)
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        changed = {o.path for o in overrides}
+        raise ConfigError("\n".join(_sentences(error, tree, document, changed))) from error
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The resolved experiment as YAML that `load_experiment` reads back to an equal tree."""
+    from io import StringIO
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 120
+    out = StringIO()
+    yaml.dump(experiment.model_dump(mode="json"), out)
+    return out.getvalue()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this is not a text file in UTF-8; a config is YAML") from error
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _plain(value: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> Any:
+    match value:
+        case CommentedMap():
+            for key in value:
+                lines[(*path, str(key))] = value.lc.key(key)[0] + 1
+            return {str(k): _plain(v, (*path, str(k)), lines) for k, v in value.items()}
+        case CommentedSeq():
+            for i in range(len(value)):
+                lines[(*path, str(i))] = value.lc.item(i)[0] + 1
+            return [_plain(v, (*path, str(i)), lines) for i, v in enumerate(value)]
+        case ScalarFloat():
+            return float(value)
+        case bool():
+            return value
+        case ScalarInt():
+            return int(value)
+        case ScalarString():
+            return str(value)
+    return value
+
+
+def _sentences(
+    error: ValidationError, tree: Mapping[str, Any], document: Document, changed: set[tuple[str, ...]]
+) -> Iterator[str]:
+    """One sentence per mistake. A value of `a | b` fails once per member: those are folded into one sentence."""
+    seen: dict[tuple[str, ...], str] = {}
+    for item in error.errors():
+        path, cls = _walk(tree, item["loc"])
+        overridden = any(path[: len(o)] == o for o in changed) or any(o[: len(path)] == path for o in changed if path)
+        dotted = ".".join(path)
+        sentence = _explain(item, path, cls)
+        if path in seen and item["type"] not in ("extra_forbidden",):
+            continue
+        seen[path] = sentence
+        yield f"{document.place(path, overridden)}{dotted + ': ' if dotted else ''}{sentence}"
+
+
+def _walk(tree: Any, loc: Sequence[int | str]) -> tuple[tuple[str, ...], type[BaseModel]]:
+    """The path in the user's own file that pydantic's `loc` means (without the union tags), and the enclosing class."""
+    path: list[str] = []
+    node, cls = tree, Experiment
+    for index, part in enumerate(loc):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        elif index == len(loc) - 1 and isinstance(node, Mapping) and part not in (node.get("kind"), "kind"):
+            node = None  # a missing key
+        else:
+            continue  # a tag of pydantic's: the kind of a union, or the name of a type
+        path.append(str(part))
+        if len(path) == 1 and isinstance(node, Mapping):
+            section = str(part)
+            if section in Experiment.model_fields:
+                members = kinds(section)
+                cls = members.get(str(node.get("kind")), Experiment.model_fields[section].annotation)
+    return tuple(path), cls if isinstance(cls, type) else Experiment
+
+
+def _explain(item: Any, path: tuple[str, ...], cls: type[BaseModel]) -> str:
+    found = item["input"]
+    match item["type"]:
+        case "extra_forbidden":
+            return _unknown(path, cls)
+        case "missing":
+            return f"is missing; {'write ' + path[-1] + '=... or add it to the file' if path else 'add it'}"
+        case "union_tag_not_found":
+            options = ", ".join(kinds(path[0])) if path else ""
+            return f"has no kind; it is one of {options}"
+        case "union_tag_invalid":
+            options = list(kinds(path[0])) if path and path[0] in Experiment.model_fields else []
+            tag = str(item["ctx"]["tag"])
+            near = difflib.get_close_matches(tag, options, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            expected = ", ".join(options) or item["ctx"]["expected_tags"]
+            return f"has the unknown kind {tag!r}; {hint}It is one of {expected}".replace("; It", "; it")
+        case "value_error":
+            return str(item["ctx"]["error"])
+    message = item["msg"].replace("Input should be", "should be").replace("Value error, ", "")
+    return f"is {found!r}, but {message[0].lower()}{message[1:]}"
+
+
+def _unknown(path: tuple[str, ...], cls: type[BaseModel]) -> str:
+    known = list(cls.model_fields)
+    near = difflib.get_close_matches(path[-1], known, 1, cutoff=0.5)
+    where = ".".join(path[:-1]) or "an experiment"
+    if near:
+        hint = f"did you mean {'.'.join((*path[:-1], near[0]))}? "
+    else:
+        homes = [s for s in Experiment.model_fields if s != path[0] for c in _classes(s) if path[-1] in c.model_fields]
+        hint = f"did you mean {homes[0]}.{path[-1]}? " if homes else ""
+    return f"is not a key of {where}; {hint}Known here: {', '.join(known)}".replace("; Known", "; known")
+
+
+def _classes(section: str) -> list[type[BaseModel]]:
+    annotation = Experiment.model_fields[section].annotation
+    return list(kinds(section).values()) or ([annotation] if isinstance(annotation, type) else [])
