@@ -1,10 +1,9 @@
-"""The user's own Python: `net.py:Net` (a file) or `package.module:Net` (an importable module), and entry points."""
+"""The user's own Python: `net.py:Net` (a file) or `package.module:Net` (an importable module)."""
 
 import hashlib
 import importlib
 import importlib.util
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ def load_target(target: str) -> Any:
         public = [n for n in vars(module) if not n.startswith("_")]
         raise ConfigError(f"target {target!r}: {module_name} has no {name!r}; it has {', '.join(public) or 'nothing'}")
     return vars(module)[name]
-
-
-def entry_point_target(group: str, name: str) -> str | None:
-    """The `module:name` that an installed package offers under `name` in the group `dlx.models` or `dlx.data`."""
-    found = entry_points(group=group, name=name)
-    return next((point.value for point in found), None)
 
 
 def _from_file(path: Path, target: str) -> Any:

@@ -15,6 +15,7 @@ from ruamel.yaml.scalarfloat import ScalarFloat
 from ruamel.yaml.scalarint import ScalarInt
 from ruamel.yaml.scalarstring import ScalarString
 
+from dlx.config.catalog import GROUPS, expand_plugin
 from dlx.config.experiment import Experiment, kinds
 from dlx.config.overrides import Override, apply_overrides
 from dlx.errors import ConfigError, MissingInputError
@@ -58,6 +59,14 @@ def recipes() -> Iterator[Recipe]:
         yield Recipe(path.stem, " ".join(comment).removeprefix(f"{path.stem}: "), text)
 
 
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a name. Raises `MissingInputError` with the nearest one."""
+    found = {recipe.name: recipe for recipe in recipes()}
+    if name not in found:
+        raise MissingInputError(f"no recipe {name!r}; {_near(name, list(found)) or 'there are ' + ', '.join(found)}")
+    return found[name]
+
+
 def load_experiment(source: str | Path | Mapping[str, Any] | None, overrides: Sequence[Override] = ()) -> Experiment:
     """Reads and validates an experiment.
 
@@ -75,9 +84,7 @@ def read(source: str | Path | Mapping[str, Any] | None) -> Document:
     recipe = RECIPES / f"{name}.yaml"
     path = recipe if "/" not in name and recipe.is_file() else Path(name).expanduser()
     if not path.exists():
-        names = [r.stem for r in RECIPES.glob("*.yaml")]
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean the recipe {near[0]!r}?" if near else "`dlx recipes ls` lists the recipes"
+        hint = _near(name, [r.stem for r in RECIPES.glob("*.yaml")]) or "`dlx recipes ls` lists the recipes"
         raise MissingInputError(f"{name}: no such file, and no recipe of that name; {hint}")
     return parse_yaml(_text(path), name if path != recipe else f"recipe {name}")
 
@@ -104,11 +111,22 @@ def parse_yaml(text: str, name: str) -> Document:
 def validate(document: Document, overrides: Sequence[Override] = ()) -> Experiment:
     """The experiment of a document under overrides. Raises `ConfigError` with one line for each mistake."""
     tree = apply_overrides(document.tree, overrides)
+    for section in GROUPS:
+        if isinstance(tree.get(section), dict):
+            tree[section] = expand_plugin(section, tree[section])
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
         changed = {o.path for o in overrides}
         raise ConfigError("\n".join(_sentences(error, tree, document, changed))) from error
+
+
+def validate_stored(tree: Mapping[str, Any], where: str) -> Experiment:
+    """The experiment that a run was stored with. Raises `ConfigError` when this version of dlx cannot read it."""
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where} was stored by another version of dlx, whose config this one cannot read: {error}") from error
 
 
 def to_yaml(experiment: Experiment) -> str:
@@ -122,6 +140,11 @@ def to_yaml(experiment: Experiment) -> str:
     out = StringIO()
     yaml.dump(experiment.model_dump(mode="json"), out)
     return out.getvalue()
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean the recipe {near[0]!r}?" if near else ""
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""The command line: parse, call one function, show the result. Commands import the heavy parts when they run."""

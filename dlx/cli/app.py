@@ -1,0 +1,64 @@
+"""The command `dlx`: its list of commands, and the one place where an error becomes a sentence and an exit code."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from dlx.cli.catalog import config, data, models, recipes
+from dlx.cli.runs import runs
+from dlx.cli.train import train
+from dlx.errors import DlxError
+from dlx.version import __version__
+
+
+def build_app() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="dlx",
+        help="Train networks from a shell. `dlx train` learns real digits in seconds.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        callback=_global_options,
+    )
+    app.command("train")(train)
+    for name, group in (("runs", runs), ("models", models), ("data", data), ("recipes", recipes), ("config", config)):
+        app.add_typer(group, name=name)
+    return app
+
+
+def main() -> None:
+    """Runs the command line. An expected error is one sentence on stderr, with its traceback only under -v."""
+    try:
+        build_app()()
+    except DlxError as error:
+        _tell(f"error: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does. Python would complain again when it flushes.
+        sys.stdout = None
+        sys.exit(0)
+    except Exception as error:
+        _tell(f"error: {type(error).__name__}: {error} (this should not happen; -v shows where)")
+        sys.exit(1)
+
+
+def _tell(sentence: str) -> None:
+    if {"-v", "--verbose"} & set(sys.argv):
+        traceback.print_exc()
+    sys.stderr.write(sentence + "\n")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dlx {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Options before the command. Verbosity is read from the arguments in `_tell`: it must hold for parse errors too."""
+    del version, verbose

@@ -1,0 +1,81 @@
+"""From the words of a command line to an experiment. Shared by every command that takes a recipe, a file or data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlx.errors import MissingInputError, UsageError
+
+if TYPE_CHECKING:
+    from dlx.config import Experiment, Override
+
+TABLES = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
+COMPRESSED = ("gz", "bz2", "xz", "zip", "zst")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the command line says of an experiment: `[RECIPE | FILE.yaml] [KEY=VALUE]...` and the short forms."""
+
+    arguments: Sequence[str] | None = None
+    data: str | None = None
+    target: Sequence[str] | None = None
+    model: str | None = None
+
+
+def experiment_from(words: Words) -> Experiment:
+    """The experiment that the words mean. Imports the config classes, so only commands that run one call it."""
+    from dlx.config import load_experiment, parse_override
+
+    rest = list(words.arguments or ())
+    source = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("~") else None
+    short = [*_data_overrides(words.data, words.target), *_model_overrides(words.model)]
+    if source is None and words.data is not None:
+        source = "table"
+    return load_experiment(source, [*short, *(parse_override(word) for word in rest)])
+
+
+def _data_overrides(data: str | None, target: Sequence[str] | None) -> list[Override]:
+    if data is None:
+        if target:
+            raise UsageError("--target names a column of --data: give --data FILE too")
+        return []
+    kind = _data_kind(data)
+    if kind == "python":
+        return [Override(("data", "kind"), kind), Override(("data", "target"), data)]
+    overrides = [Override(("data", "kind"), kind), Override(("data", "path"), data)]
+    if kind in ("csv", "parquet"):
+        if not target:
+            raise UsageError(f"--data {data} is a table: name the column to predict with --target COLUMN")
+        overrides.append(Override(("data", "target"), target[0] if len(target) == 1 else list(target)))
+    elif target:
+        raise UsageError(f"--target is for tables; {data} brings its own targets: leave --target out")
+    return overrides
+
+
+def _data_kind(data: str) -> str:
+    if ".py:" in data:
+        return "python"
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise MissingInputError(f"--data {data}: no such file or folder")
+    if path.is_dir():
+        return "image-folder"
+    suffixes = [s.lstrip(".").lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED and len(suffixes) > 1:
+        suffixes.pop()
+    last = suffixes[-1] if suffixes else ""
+    if last == "npz":
+        return "npz"
+    if last == "tar":
+        return "image-folder"
+    if last not in TABLES:
+        raise UsageError(f"--data {data}: the ending says neither csv, tsv, parquet nor npz; write data.kind=... data.path=... instead")
+    return TABLES[last]
+
+
+def _model_overrides(model: str | None) -> list[Override]:
+    return [] if model is None else [Override(("model", "kind"), "python"), Override(("model", "target"), model)]

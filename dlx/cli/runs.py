@@ -1,0 +1,109 @@
+"""`dlx runs`: reads, follows and removes what the store keeps. Needs no JAX."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from dlx.cli import options
+from dlx.errors import Status, UsageError
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, a name, or `latest`.")]
+POLL_SECONDS = 1.0
+
+runs = typer.Typer(help="List, show, follow and remove runs.", no_args_is_help=True)
+
+
+@runs.command("ls")
+def list_(
+    store: options.Store = None,
+    status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Such as 'test/accuracy>0.9' or config.model.kind=mlp; all must hold."),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="A field or a metric; a leading - puts the largest first.")] = "-created",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List runs, the newest first."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.tables import run_json, runs_table
+    from dlx.store import list_runs, open_store
+
+    found = list_runs(
+        open_store(store, create=False), status=status, name=name, sort=sort, limit=limit, where=tuple(where or ())
+    )
+    if as_json:
+        print_json({"runs": [run_json(run) for run in found]})
+    else:
+        for_output().print(runs_table(found) if found else "no runs")
+
+
+@runs.command()
+def show(run: Run, store: options.Store = None, as_json: options.AsJson = False) -> None:
+    """Show one run: outcome, scores, config, where it ran."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.tables import run_json, run_lines
+    from dlx.store import find_run, open_store
+
+    found = find_run(open_store(store, create=False), run)
+    if as_json:
+        print_json(run_json(found))
+        return
+    console = for_output()
+    for line in run_lines(found):
+        console.print(line)
+
+
+@runs.command("rm")
+def remove(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, beginnings of ids, names, or `latest`.")],
+    store: options.Store = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs with their metrics, checkpoints and folders. There is no way back."""
+    import sys
+
+    from dlx.report.console import for_people
+    from dlx.store import delete_run, find_run, open_store
+
+    opened = open_store(store, create=False)
+    found = [find_run(opened, text) for text in run]
+    console = for_people()
+    if not yes:
+        names = ", ".join(f"{r.id} ({r.name})" if r.name else r.id for r in found)
+        if not sys.stdin.isatty():
+            raise UsageError(f"remove {names}? Say --yes where nobody can be asked")
+        typer.confirm(f"remove {names} for ever?", abort=True, err=True)
+    for record in {r.id: r for r in found}.values():
+        delete_run(opened, record.id)
+        console.print(f"removed {record.id}")
+
+
+@runs.command()
+def tail(
+    run: Run = "latest",
+    store: options.Store = None,
+    follow: Annotated[bool, typer.Option(help="Go on until the run ends.")] = True,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last evaluations to begin with.")] = 10,
+) -> None:
+    """Follow a run's metrics while another process trains it."""
+    from dlx.report.console import for_output
+    from dlx.report.tables import colored, metric_lines
+    from dlx.store import curves, find_run, open_store
+
+    opened, console = open_store(store, create=False), for_output()
+    record = find_run(opened, run)
+    shown = metric_lines(record, curves(opened, record.id))
+    for _, line in shown[len(shown) - lines :] if lines else []:
+        console.print(line)
+    last = shown[-1][0] if shown else -1
+    while follow and record.status is Status.RUNNING:
+        time.sleep(POLL_SECONDS)
+        record = find_run(opened, record.id)
+        for step, line in metric_lines(record, curves(opened, record.id, after=last)):
+            console.print(line)
+            last = step
+    console.print(f"run {record.id} {colored(record.status)}: {record.message}", soft_wrap=True)

@@ -1,0 +1,140 @@
+"""Checkpoints of one lane: one safetensors file each, written whole or not at all, and checked when read.
+
+A file `step-00001200.safetensors` holds the lane (parameters, statistics, optimizer) and its best weights, with the host's
+numbers in the header. It is written under a temporary name, flushed to the disk and renamed; the two newest are kept, so
+that a torn or damaged file costs no more than the time between two checkpoints.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from dlx.errors import CannotWriteError, DataError
+
+FORMAT = "dlx-checkpoint-1"
+KEPT = 2
+_NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One lane at one step: a pytree of arrays, plain numbers, and the sums of the interval that was under way."""
+
+    step: int
+    tree: Any
+    numbers: Mapping[str, float | int | bool]
+    pending: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes atomically and durably, then removes all but the newest `KEPT`. Raises `CannotWriteError`."""
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(checkpoint.tree)}
+    header = {
+        "format": FORMAT,
+        "state": json.dumps({"step": checkpoint.step, "numbers": checkpoint.numbers, "pending": checkpoint.pending}),
+    }
+    header["digest"] = _digest(arrays, header["state"])
+    path = folder / f"step-{checkpoint.step:08d}.safetensors"
+    write_atomically(path, save(arrays, header))
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
+    """The newest intact checkpoint of a folder, as a pytree like `template` (whose leaves may carry a lane axis).
+
+    Raises `DataError` when no file is intact, or when an intact one is of another architecture.
+    """
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            arrays, state = _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            damaged.append(f"{path.name} ({_first_line(error)})")
+            continue
+        return Checkpoint(state["step"], _shaped(arrays, template, path), state["numbers"], state["pending"])
+    found = f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
+    raise DataError(f"{found}; train again under a new name")
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds any checkpoint file, intact or not."""
+    return bool(_newest_first(folder))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A file that is either the old one or the new one, also after a power cut. Raises `CannotWriteError`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CannotWriteError(f"{path}: cannot be written: {error.strerror}; free space or choose another --store") from error
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    with safe_open(path, framework="numpy") as file:
+        header = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    if header.get("format") != FORMAT:
+        raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+    if header["digest"] != _digest(arrays, header["state"]):
+        raise ValueError("its checksum is wrong")
+    return arrays, json.loads(header["state"])
+
+
+def _shaped(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
+    """The arrays as a pytree like `template`, whose leaves have one more leading axis (the lanes)."""
+    wanted = {name: tuple(leaf.shape[1:]) for name, leaf in _named(template)}
+    for name, shape in wanted.items():
+        if name not in arrays or arrays[name].shape != shape:
+            found = f"shape {arrays[name].shape}" if name in arrays else "none"
+            raise DataError(
+                f"{path} is of another architecture: this config's {name} has shape {shape}, the checkpoint has {found}; "
+                "resume with the config that the run was started with"
+            )
+    if extra := sorted(set(arrays) - set(wanted)):
+        raise DataError(f"{path} is of another architecture: this config has no {extra[0]}, which the checkpoint holds")
+    return jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in wanted])
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _digest(arrays: Mapping[str, np.ndarray], state: str) -> str:
+    digest = hashlib.blake2b(state.encode(), digest_size=16)
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    files = [(int(match[1]), path) for path in folder.glob("step-*.safetensors") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(files, reverse=True)]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,227 @@
+"""The training loop: the one place where steps are taken. A generator of events that takes decisions back.
+
+A cohort is the lanes running together on one program. `dlx train` is a cohort of one lane.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlx.data import batch_rows
+from dlx.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from dlx.engine.placement import host
+from dlx.engine.program import Name, Program
+from dlx.engine.state import LaneState, judged
+from dlx.errors import DataError
+from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured
+from dlx.tasks import LearnerState
+
+TRAIN_SAMPLE = 10_000
+"""At most so many training examples are scored at the end, to tell overfitting."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cohort does, in steps."""
+
+    total_steps: int
+    steps_per_epoch: int
+    evaluate_every: int
+    batch_size: int
+    data_seed: int
+    monitor: str
+    """A metric of the form `split/name`, where split is `validation`, or `train` where there is no validation part."""
+    maximize: bool
+    patience: int | None
+
+    def next_evaluation(self, step: int) -> int:
+        """The first step after `step` at which the validation part is scored; the end always is."""
+        return min(self.total_steps, (step // self.evaluate_every + 1) * self.evaluate_every)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cohort stands. The arrays on the device carry a leading lane axis (K, ...); the others are host arrays (K,)."""
+
+    step: int
+    lanes: LaneState
+    best: LearnerState
+    best_value: np.ndarray
+    best_step: np.ndarray
+    stale: np.ndarray
+    """Evaluations since each lane's best."""
+    stopped: np.ndarray
+    """Lanes that ran out of patience: they may go on in the program, but nothing of them counts any more."""
+    pending: Mapping[str, np.ndarray]
+    """Sums of the training steps since the last evaluation, float64, added step by step: chunks do not matter."""
+
+
+class Cohort:
+    """Lanes on a program, with a plan. Every method that compiles or steps is a generator of events."""
+
+    def __init__(self, program: Program, plan: Plan) -> None:
+        self.program, self.plan = program, plan
+        self.lanes = program.placement.lanes
+
+    def start(self) -> Generator[Event, Decision | None, Progress]:
+        """Fresh lanes at step 0."""
+        yield from self._compile("init")
+        lanes = self.program.init()
+        k = self.lanes
+        worst = np.full(k, -np.inf if self.plan.maximize else np.inf)
+        return Progress(
+            0, lanes, self.program.copy(judged(lanes.learner)), worst, np.full(k, -1), np.zeros(k, int), np.zeros(k, bool), pending={}
+        )
+
+    def restore(self, folders: Sequence[Path]) -> Generator[Event, Decision | None, Progress]:
+        """The lanes as the newest intact checkpoints of the given folders (one per lane) left them.
+
+        Raises `DataError` when there is none, or when it is of another architecture.
+        """
+        fresh = yield from self.start()
+        template = (fresh.lanes, fresh.best)
+        saved = [read_checkpoint(folder, template) for folder in folders]
+        if len({s.step for s in saved}) != 1:
+            raise DataError(f"the lanes' checkpoints are at different steps: {', '.join(str(s.step) for s in saved)}")
+        lanes, best = self.program.join([s.tree for s in saved])
+        return Progress(
+            saved[0].step,
+            lanes,
+            best,
+            np.array([s.numbers["best_value"] for s in saved]),
+            np.array([s.numbers["best_step"] for s in saved], int),
+            np.array([s.numbers["stale"] for s in saved], int),
+            np.array([s.numbers["stopped"] for s in saved], bool),
+            {name: np.stack([np.asarray(s.pending[name]) for s in saved]) for name in saved[0].pending},
+        )
+
+    def train(self, progress: Progress, first: Decision = Decision()) -> Generator[Event, Decision | None, Progress]:
+        """Takes steps until the plan's end, until no lane is left, or until a decision says stop.
+
+        `first` is the decision before the first chunk; each event is answered with the next one.
+        """
+        plan = self.plan
+        if progress.step < plan.total_steps:
+            yield from self._compile("train")
+            yield from self._compile("keep")
+        if self.program.feed.sizes["validation"]:
+            yield from self._compile("evaluate")
+        decision = first
+        while progress.step < plan.total_steps and not self._all_out(progress) and not decision.stop:
+            progress, rates = self._advance(progress, decision.max_steps)
+            complete = progress.step == plan.next_evaluation(progress.step - 1)
+            decision = (yield self._measured(progress, rates, complete)) or Decision()
+            if complete:
+                progress, event = self._evaluate(replace(progress, pending={}), self._train_metrics(progress))
+                answer = (yield event) or Decision()
+                decision = _merge(decision, answer)
+            if decision.save:
+                yield self.save(progress, decision.save)
+                decision = replace(decision, save=())
+        return progress
+
+    def judge(self, progress: Progress, splits: Sequence[str]) -> Generator[Event, Decision | None, None]:
+        """Scores parts of the data by each lane's best weights."""
+        yield from self._compile("evaluate")
+        steps = tuple(int(step) if step >= 0 else None for step in progress.best_step)
+        for split in splits:
+            limit = TRAIN_SAMPLE if split == "train" else None
+            metrics = self._metrics(self.program.evaluate(progress.best, split, limit), split)
+            yield Evaluated(progress.step, self._epoch(progress.step), split, metrics, best_steps=steps)
+
+    def _advance(self, progress: Progress, max_steps: int | None) -> tuple[Progress, Any]:
+        plan, start = self.plan, progress.step
+        steps = min(plan.next_evaluation(start) - start, self.program.shapes.chunk, max_steps or plan.total_steps)
+        rows = batch_rows(plan.data_seed, start, steps, self.program.feed.sizes["train"], plan.batch_size)
+        lanes, history, rates = self.program.train(progress.lanes, self.program.feed.rows("train", rows), start)
+        pending = dict(progress.pending)
+        for name, sums in history.items():
+            each = np.asarray(sums, np.float64)[:, :steps]  # (K, steps, ...)
+            before = pending.get(name, np.zeros_like(each[:, 0]))
+            # Added one step after the other, so that the total does not depend on where the chunks were cut.
+            pending[name] = np.add.accumulate(np.concatenate([before[:, None], each], 1), 1)[:, -1]
+        return replace(progress, step=start + steps, lanes=lanes, pending=pending), rates
+
+    def _measured(self, progress: Progress, rates: Any, complete: bool) -> Measured:
+        host_rates = {name: np.asarray(value) for name, value in rates.items()}
+        metrics = tuple(
+            {**lane, **{f"train/{name}": float(value[i]) for name, value in host_rates.items()}}
+            for i, lane in enumerate(self._train_metrics(progress))
+        )
+        diverged = np.asarray(progress.lanes.diverged_at)
+        at = tuple(int(step) if step >= 0 else None for step in diverged)
+        return Measured(progress.step, self._epoch(progress.step), metrics, complete, at)
+
+    def _train_metrics(self, progress: Progress) -> tuple[dict[str, float], ...]:
+        lanes = [{name: s[i] for name, s in progress.pending.items()} for i in range(self.lanes)]
+        return self._metrics(lanes, "train")
+
+    def _evaluate(self, progress: Progress, train: Sequence[Mapping[str, float]]) -> tuple[Progress, Evaluated]:
+        """Scores the validation part and keeps what is best. Without one, the training metrics decide."""
+        split = "validation" if self.program.feed.sizes["validation"] else "train"
+        if split == "validation":
+            metrics = self._metrics(self.program.evaluate(judged(progress.lanes.learner), split), split)
+        else:
+            metrics = tuple(dict(lane) for lane in train)
+        value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])
+        better = value > progress.best_value if self.plan.maximize else value < progress.best_value
+        improved = better & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
+        best = progress.best
+        if improved.any():
+            best = self.program.keep(improved, judged(progress.lanes.learner), best)
+        stale = np.where(improved, 0, progress.stale + 1)
+        stopped = progress.stopped | (stale >= self.plan.patience if self.plan.patience else False)
+        progress = replace(
+            progress,
+            best=best,
+            best_value=np.where(improved, value, progress.best_value),
+            best_step=np.where(improved, progress.step, progress.best_step),
+            stale=stale,
+            stopped=stopped,
+        )
+        improvements = tuple(bool(x) for x in improved)
+        return progress, Evaluated(progress.step, self._epoch(progress.step), split, metrics, improvements)
+
+    def _metrics(self, lanes: Sequence[Mapping[str, np.ndarray]], split: str) -> tuple[dict[str, float], ...]:
+        """Metrics named `split/metric`; none for a lane that has counted nothing (it diverged before)."""
+        task = self.program.task
+        return tuple(
+            {f"{split}/{name}": value for name, value in task.metrics(sums).items()} if sums.get("count", 0) else {}
+            for sums in lanes
+        )
+
+    def _all_out(self, progress: Progress) -> bool:
+        return bool((progress.stopped | (np.asarray(progress.lanes.diverged_at) >= 0)).all())
+
+    def save(self, progress: Progress, folders: Sequence[Path]) -> Checkpointed:
+        """Writes every lane's checkpoint into its folder."""
+        tree = host((progress.lanes, progress.best))
+        paths = []
+        for lane, folder in enumerate(folders):
+            numbers = {
+                "best_value": float(progress.best_value[lane]),
+                "best_step": int(progress.best_step[lane]),
+                "stale": int(progress.stale[lane]),
+                "stopped": bool(progress.stopped[lane]),
+            }
+            pending = {name: s[lane].tolist() for name, s in progress.pending.items()}
+            checkpoint = Checkpoint(progress.step, self.program.lane(tree, lane), numbers, pending)
+            paths.append(write_checkpoint(folder, checkpoint))
+        return Checkpointed(progress.step, tuple(paths))
+
+    def _compile(self, name: Name) -> Generator[Event, Decision | None, None]:
+        if not self.program.is_compiled(name):
+            yield Compiling(name)
+            self.program.compile(name)
+            yield Compiled(name)
+
+    def _epoch(self, step: int) -> float:
+        return step / self.plan.steps_per_epoch
+
+
+def _merge(first: Decision, second: Decision) -> Decision:
+    """Two answers given between the same two chunks: either may stop or save."""
+    return Decision(first.stop or second.stop, first.save or second.save, second.max_steps or first.max_steps)

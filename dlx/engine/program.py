@@ -1,0 +1,168 @@
+"""The compiled functions of one treedef and lane count: init, train, evaluate, keep.
+
+Each is compiled once, ahead of time, from shapes alone. A learning rate, a dropout rate or a seed is an argument: changing
+one never compiles anything, in this process or, through the persistent cache, in the next.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlx.config import Experiment
+from dlx.data import Dataset
+from dlx.engine.feed import Feed
+from dlx.engine.placement import Placement, has_convolution, host
+from dlx.engine.state import DeviceData, LaneState, judged, select
+from dlx.engine.step import evaluate_lane, init_lane, train_lane
+from dlx.tasks import Task
+
+Name = Literal["init", "train", "evaluate", "keep"]
+
+# LLVM spends most of the start-up on the random numbers of `init`; at level 1 that costs a fifth and nothing is slower.
+_QUICK = {"xla_backend_optimization_level": 1}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The sizes a program is compiled for."""
+
+    batch: int
+    chunk: int
+    """The most training steps of one call."""
+    eval_batch: int
+    eval_batches: int
+    """Batches of one call to evaluate."""
+
+
+class Program:
+    """Compiled functions over the stacked lanes of one treedef. Compilation happens in `compile`, and only there."""
+
+    def __init__(self, task: Task, configs: Experiment, placement: Placement, feed: Feed, shapes: Shapes) -> None:
+        self.task, self.placement, self.feed, self.shapes = task, placement, feed, shapes
+        self._compiled: dict[Name, Any] = {}
+        self.configs = jax.device_put(configs, placement.laned)
+        shapes_of_lanes = jax.eval_shape(self._spread_init, configs, *self._init_shapes())
+        self.lane_state: LaneState = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement.laned), shapes_of_lanes
+        )
+
+    def compile(self, name: Name) -> Any:
+        """The compiled function of that name; compiled at the first call, remembered after it."""
+        if name not in self._compiled:
+            function, shapes, donated = self._functions(name)
+            options = _QUICK if name in ("init", "keep") and jax.default_backend() == "cpu" else None
+            jitted = jax.jit(function, donate_argnums=donated, compiler_options=options)
+            self._compiled[name] = jitted.lower(*shapes).compile()
+        return self._compiled[name]
+
+    def is_compiled(self, name: Name) -> bool:
+        """Whether `compile` has already made this function."""
+        return name in self._compiled
+
+    def init(self) -> LaneState:
+        """Fresh lanes, stacked (K, ...)."""
+        data, rows = self.feed.place(np.zeros((1, self.shapes.batch), np.int32))
+        return self.compile("init")(self.configs, data, rows[0])
+
+    def train(self, lanes: LaneState, rows: np.ndarray, start: int) -> tuple[LaneState, Any, Any]:
+        """Takes the steps of `rows` (steps <= chunk, batch). Donates `lanes`. Returns lanes, sums per step, last rates."""
+        padded = np.zeros((self.shapes.chunk, self.shapes.batch), np.int32)
+        padded[: len(rows)] = rows
+        data, padded = self.feed.place(padded)
+        return self.compile("train")(self.configs, lanes, data, padded, np.int32(start), np.int32(len(rows)))
+
+    def evaluate(self, learner: Any, split: str, limit: int | None = None) -> list[dict[str, np.ndarray]]:
+        """The merged sums of each lane over (the first `limit` rows of) a part of the data, float64."""
+        size = min(self.feed.sizes[split], limit or self.feed.sizes[split])
+        call = self.shapes.eval_batch * self.shapes.eval_batches
+        total: dict[str, np.ndarray] = {}
+        for start in range(0, size, call):
+            count = min(call, size - start)
+            rows = np.zeros(call, np.int32)
+            rows[:count] = np.arange(start, start + count)
+            rows = self.feed.rows(split, rows).reshape(self.shapes.eval_batches, self.shapes.eval_batch)
+            data, rows = self.feed.place(rows)
+            sums = self.compile("evaluate")(self.configs, learner, data, rows, np.int32(count))
+            merged = {name: np.asarray(s, np.float64).sum(1) for name, s in sums.items()}  # (K, batches, ...) -> (K, ...)
+            total = {name: total[name] + s for name, s in merged.items()} if total else merged
+        return [{name: s[lane] for name, s in total.items()} for lane in range(self.placement.lanes)]
+
+    def keep(self, mask: np.ndarray, new: Any, old: Any) -> Any:
+        """Lane by lane `new` where `mask` (K,) holds, else `old`. Donates `old`."""
+        return self.compile("keep")(mask, new, old)
+
+    def copy(self, tree: Any) -> Any:
+        """A second set of buffers with the same values: donation of the one leaves the other alone."""
+        return jax.device_put(host(tree), self.placement.laned)
+
+    def lane(self, tree: Any, lane: int) -> Any:
+        """One lane of stacked host arrays."""
+        return jax.tree.map(lambda x: x[lane], tree)
+
+    def join(self, lanes: Sequence[Any]) -> Any:
+        """The lanes' host arrays stacked (K, ...) and on the devices: the inverse of `lane`."""
+        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), self.placement.laned)
+
+    def memory_bytes(self) -> int:
+        """What the train program needs on the device beside nothing else: arguments, results and workspace."""
+        analysis = self.compile("train").memory_analysis()
+        return (
+            analysis.temp_size_in_bytes
+            + analysis.argument_size_in_bytes
+            + analysis.output_size_in_bytes
+            - analysis.alias_size_in_bytes
+        )
+
+    def parameters(self) -> int:
+        """Trained numbers of one lane."""
+        leaves = jax.tree.leaves(self.lane_state.learner.params)
+        return sum(leaf.size for leaf in leaves) // self.placement.lanes
+
+    def _functions(self, name: Name) -> tuple[Callable[..., Any], tuple[Any, ...], tuple[int, ...]]:
+        """The function, the shapes of its arguments, and which of them it may overwrite."""
+        integer = jax.ShapeDtypeStruct((), jnp.int32)
+        shapes = self.shapes
+        match name:
+            case "init":
+                return self._spread_init, (self.configs, *self._init_shapes()), ()
+            case "train":
+                data = self.feed.shapes(shapes.chunk, shapes.batch)
+                rows = jax.ShapeDtypeStruct((shapes.chunk, shapes.batch), jnp.int32)
+                return self._spread_train, (self.configs, self.lane_state, data, rows, integer, integer), (1,)
+            case "evaluate":
+                data = self.feed.shapes(shapes.eval_batches, shapes.eval_batch)
+                rows = jax.ShapeDtypeStruct((shapes.eval_batches, shapes.eval_batch), jnp.int32)
+                return self._spread_evaluate, (self.configs, judged(self.lane_state.learner), data, rows, integer), ()
+            case "keep":
+                learner = judged(self.lane_state.learner)
+                return select, (jax.ShapeDtypeStruct((self.placement.lanes,), jnp.bool_), learner, learner), (2,)
+
+    def _init_shapes(self) -> tuple[Any, Any]:
+        return self.feed.shapes(1, self.shapes.batch), jax.ShapeDtypeStruct((self.shapes.batch,), jnp.int32)
+
+    def _spread_init(self, configs: Any, data: Any, rows: Any) -> LaneState:
+        return self.placement.spread(lambda config, shared: init_lane(self.task, config, *shared))(configs, (data, rows))
+
+    def _spread_train(self, configs: Any, lanes: Any, data: Any, rows: Any, start: Any, count: Any) -> Any:
+        one = self.placement.spread(lambda laned, shared: train_lane(self.task, *laned, *shared))
+        return one((configs, lanes), (data, rows, start, count))
+
+    def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, size: Any) -> Any:
+        one = self.placement.spread(lambda laned, shared: evaluate_lane(self.task, *laned, *shared))
+        return one((configs, learner), (data, rows, size))
+
+
+def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> bool:
+    """Whether one step of this config's program convolves."""
+    part, scaling = dataset.train, dataset.scaling
+    data = DeviceData(part.inputs[:1], part.targets[:1], scaling.mean, scaling.inverse_std)
+
+    def first_step(config: Experiment, rows: jax.Array) -> Any:
+        lane = init_lane(task, config, data, rows)
+        return train_lane(task, config, lane, data, rows[None], jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32))
+
+    return has_convolution(first_step, config, np.zeros(batch, np.int32))

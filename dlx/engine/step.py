@@ -1,0 +1,75 @@
+"""The work of one lane: initialize, take a chunk of steps, score a part. Every entry point of dlx runs these three."""
+
+import jax
+import jax.numpy as jnp
+
+from dlx.config import Experiment
+from dlx.engine.state import DeviceData, LaneState, select, step_key
+from dlx.tasks import Batch, LearnerState, Sums, Task
+
+
+def take(data: DeviceData, rows: jax.Array, weight: jax.Array) -> Batch:
+    """The examples of the given row numbers (b,), standardized."""
+    inputs = (data.inputs[rows].astype(jnp.float32) - data.mean) * data.inverse_std  # (b, ...)
+    return Batch(inputs, data.targets[rows], weight)
+
+
+def init_lane(task: Task, config: Experiment, data: DeviceData, rows: jax.Array) -> LaneState:
+    """A fresh lane. The seed alone decides its parameters."""
+    example = take(data, rows, jnp.ones(rows.shape, jnp.float32))
+    learner = task.init(config, example, step_key(config.train.seed, "init", 0))
+    return LaneState(learner, jnp.full((), -1, jnp.int32))
+
+
+def train_lane(
+    task: Task, config: Experiment, lane: LaneState, data: DeviceData, rows: jax.Array, start: jax.Array, count: jax.Array
+) -> tuple[LaneState, Sums, Sums]:
+    """`count` steps from step number `start` on the batches `rows[:count]`; `rows` is (chunk, batch).
+
+    Returns the lane, the sums of every step, each (chunk, ...) with zeros past `count`, and the rates at the last step.
+    The count is a traced number, so that one program serves every length up to the chunk.
+    """
+    weight = jnp.ones(rows.shape[1:], jnp.float32)
+
+    def advance(lane: LaneState, index: jax.Array) -> tuple[LaneState, Sums]:
+        step = start + index
+        batch = take(data, rows[index], weight)
+        learner, sums = task.update(config, lane.learner, batch, step_key(config.train.seed, "update", step))
+        healthy = lane.diverged_at < 0
+        finite = jnp.isfinite(sums["loss"])
+        # A lane whose loss is not finite stays as it was before this step, for ever.
+        frozen = LaneState(
+            select(healthy & finite, learner, lane.learner),
+            jnp.where(healthy & ~finite, step, lane.diverged_at),
+        )
+        return frozen, jax.tree.map(lambda s: jnp.where(healthy & finite, s, 0), sums)
+
+    def body(index: jax.Array, carry: tuple[LaneState, Sums]) -> tuple[LaneState, Sums]:
+        lane, history = carry
+        lane, sums = advance(lane, index)
+        return lane, jax.tree.map(lambda h, s: h.at[index].set(s), history, sums)
+
+    shapes = jax.eval_shape(advance, lane, jnp.zeros((), jnp.int32))[1]
+    history = jax.tree.map(lambda s: jnp.zeros((rows.shape[0], *s.shape), s.dtype), shapes)
+    lane, history = jax.lax.fori_loop(0, count, body, (lane, history))
+    return lane, history, task.rates(config, start + count - 1)
+
+
+def evaluate_lane(
+    task: Task, config: Experiment, learner: LearnerState, data: DeviceData, rows: jax.Array, size: jax.Array
+) -> Sums:
+    """Scores the first `size` of the row numbers `rows` (batches, b); the rest is padding. Sums per batch, (batches, ...)."""
+    position = jnp.arange(rows.size).reshape(rows.shape)
+    count = -(-size // rows.shape[1])
+    key = step_key(config.train.seed, "evaluate", 0)
+
+    def score(index: jax.Array) -> Sums:
+        weight = (position[index] < size).astype(jnp.float32)
+        return task.evaluate(config, learner, take(data, rows[index], weight), key)
+
+    def body(index: jax.Array, sums: Sums) -> Sums:
+        return jax.tree.map(lambda h, s: h.at[index].set(s), sums, score(index))
+
+    shapes = jax.eval_shape(score, jnp.zeros((), jnp.int32))
+    empty = jax.tree.map(lambda s: jnp.zeros((rows.shape[0], *s.shape), s.dtype), shapes)
+    return jax.lax.fori_loop(0, count, body, empty)

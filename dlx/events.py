@@ -1,0 +1,162 @@
+"""What a run says while it goes on: frozen, plain numbers. The display, the store and the pruner read the same stream.
+
+Tuples of mappings hold one mapping of metric name to value per lane, in lane order. Metric names are `split/metric`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlx.errors import Status
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class DataLoaded:
+    """The data set is in memory and divided."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+    report: tuple[str, ...]
+    """One sentence for each thing that was inferred, dropped or filled in."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know although the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """A program is about to be compiled; the next event is `Compiled`."""
+
+    program: str
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program was compiled, or found in the persistent cache."""
+
+    program: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins, at `step` 0 or where a checkpoint left off."""
+
+    run: str
+    name: str | None
+    path: Path
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+    batch_size: int
+    parameters: int
+    device: str
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Steps were taken. The metrics are means over the examples since the last evaluation."""
+
+    step: int
+    epoch: float
+    metrics: tuple[Metrics, ...]
+    complete: bool
+    """Whether the interval up to the next evaluation is complete; only complete ones are stored."""
+    diverged_at: tuple[int | None, ...]
+    """The step at which each lane's loss turned non-finite, or None."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A part of the data was scored, by the current weights or by the best ones."""
+
+    step: int
+    epoch: float
+    split: str
+    metrics: tuple[Metrics, ...]
+    improved: tuple[bool, ...] = ()
+    """Whether each lane's monitored metric is now the best it has been."""
+    best_steps: tuple[int | None, ...] = ()
+    """The step of the weights that were scored, when they were the best ones."""
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """The whole state was written; a run can continue from here."""
+
+    step: int
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run's last word."""
+
+    run: str
+    status: Status
+    message: str
+    step: int
+    metrics: Metrics
+    path: Path
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer of a network, for a table. The output shape is one example's; None for a layer that is not called."""
+
+    path: str
+    kind: str
+    output_shape: tuple[int, ...] | None
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run found. Not part of a run's stream: nothing was started."""
+
+    config: Mapping[str, Any]
+    """The resolved experiment, as it would be stored."""
+    data: str
+    examples: Mapping[str, int]
+    input_shape: tuple[int, ...]
+    outputs: int
+    classes: tuple[str, ...]
+    report: tuple[str, ...]
+    layers: tuple[LayerLine, ...]
+    parameters: int
+    batch_size: int
+    steps_per_epoch: int
+    total_steps: int
+    evaluate_every: int
+    monitor: str
+    device: str
+    resident: bool
+    """Whether the data lies on the device, or is streamed to it."""
+    memory_bytes: int
+    """Of the train program: data, state and workspace, as the compiler reports it."""
+    compile_seconds: float
+    """What compiling the train program took just now; the cache keeps it, so that training need not wait again."""
+
+
+Event = DataLoaded | Notice | Compiling | Compiled | Started | Measured | Evaluated | Checkpointed | Finished
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to an event: what the loop does next. Pruning and stopping are decisions, not exceptions."""
+
+    stop: bool = False
+    save: tuple[Path, ...] = ()
+    """Folders, one per lane, in which to write a checkpoint now."""
+    max_steps: int | None = None
+    """At most so many steps before the next event, so that a signal is answered soon."""

@@ -1,0 +1,1 @@
+"""Where config, numerics and store meet."""

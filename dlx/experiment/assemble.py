@@ -1,0 +1,147 @@
+"""From a config and its data to a cohort that can train: the wiring, seen on one screen."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dlx import engine
+from dlx.config import Experiment
+from dlx.config.data import DataConfig
+from dlx.config.model import ModelConfig
+from dlx.data import Dataset, load
+from dlx.engine import Cohort, Plan, Program, Shapes
+from dlx.errors import ConfigError
+from dlx.tasks import Task, build_task, default_task, target_kind
+
+MAX_CHUNK = 1000
+"""Training steps in one compiled call, at most: bounds the row numbers sent ahead."""
+STREAMED_CHUNK_BYTES = 128 * 1024**2
+"""Examples sent to the device for one call, at most, when the data does not fit there."""
+EVAL_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a run needs: the resolved config, the data, the task, and the cohort on its program."""
+
+    config: Experiment
+    dataset: Dataset
+    task: Task
+    cohort: Cohort
+
+    @property
+    def plan(self) -> Plan:
+        """Steps, evaluations, and what is monitored."""
+        return self.cohort.plan
+
+    @property
+    def program(self) -> Program:
+        """The compiled functions."""
+        return self.cohort.program
+
+
+def load_data(config: Experiment) -> Dataset:
+    """Reads the config's data. Raises the `DlxError`s of `data.load`."""
+    return load(config.data, target_kind(config.task) if config.task else None)
+
+
+def resolve(config: Experiment, dataset: Dataset) -> Experiment:
+    """The config as it will be stored: with the task that suits the data, and with absolute paths."""
+    task = config.task or default_task(dataset.spec.target)
+    return with_absolute_paths(config.model_copy(update={"task": task}))
+
+
+def with_absolute_paths(config: Experiment) -> Experiment:
+    """The config with absolute paths, so that a run can be resumed from any folder."""
+    return config.model_copy(update={"data": _absolute(config.data), "model": _absolute(config.model)})
+
+
+def _absolute(section: DataConfig | ModelConfig) -> DataConfig | ModelConfig:
+    changes: dict[str, str] = {}
+    for name in ("path", "test_path"):
+        if (path := vars(section).get(name)) is not None:
+            changes[name] = str(Path(path).expanduser().absolute())
+    target = vars(section).get("target")
+    if vars(section)["kind"] == "python" and target is not None and ".py:" in target:
+        file, _, attribute = target.rpartition(":")
+        changes["target"] = f"{Path(file).expanduser().absolute()}:{attribute}"
+    return section.model_copy(update=changes) if changes else section
+
+
+def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | None = None) -> Assembly:
+    """The cohort of K resolved configs of one structure. `stream` forces the data off (or onto) the device.
+
+    Raises `ConfigError` when the config does not fit the data, and whatever the user's own model raises.
+    """
+    config = configs[0]
+    _check_augmentation(config, dataset)
+    examples = len(dataset.train)
+    batch = examples if config.train.batch_size == "full" else config.train.batch_size
+    if batch > examples:
+        raise ConfigError(
+            f"train.batch_size is {batch}, but the training part has {examples} examples; set it to {examples} or less, or to full"
+        )
+    per_epoch = examples // batch
+    total = config.train.duration.steps(per_epoch)
+    task = build_task(config.task, dataset.spec, total, per_epoch)
+    monitor, maximize = _monitor(config, dataset, task)
+    plan = Plan(
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+        evaluate_every=config.train.evaluate_every.steps(per_epoch),
+        batch_size=batch,
+        data_seed=config.data.seed,
+        monitor=monitor,
+        maximize=maximize,
+        patience=config.train.patience,
+    )
+    placement = engine.choose_placement(len(configs), lambda: engine.convolves(task, config, dataset, batch))
+    feed = engine.make_feed(dataset, placement, stream=stream)
+    program = Program(task, engine.stack(configs), placement, feed, _shapes(plan, dataset, feed.resident is not None))
+    return Assembly(config, dataset, task, Cohort(program, plan))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A digest of every example: a run resumes exactly only on the data it was started with."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.validation, dataset.test):
+        for array in (part.inputs, part.targets):
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
+    chunk = min(plan.evaluate_every, plan.total_steps, MAX_CHUNK)
+    largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), 10_000))
+    eval_batch = min(EVAL_BATCH, largest)
+    shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch))
+    if resident:
+        return shapes
+    example = dataset.train.inputs[:1].nbytes + dataset.train.targets[:1].nbytes
+    most = max(1, STREAMED_CHUNK_BYTES // example)
+    return replace(
+        shapes,
+        chunk=max(1, min(shapes.chunk, most // shapes.batch)),
+        eval_batches=max(1, min(shapes.eval_batches, most // shapes.eval_batch)),
+    )
+
+
+def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, bool]:
+    """The metric that decides what is best, and whether more of it is better."""
+    split = "validation" if len(dataset.validation) else "train"
+    name = config.train.monitor or f"{split}/{next(iter(task.scores))}"
+    allowed = {f"{split}/{metric}": more for metric, more in task.scores.items()}
+    if name not in allowed:
+        raise ConfigError(f"train.monitor is {name!r}; this run can monitor {', '.join(allowed)}")
+    return name, allowed[name]
+
+
+def _check_augmentation(config: Experiment, dataset: Dataset) -> None:
+    images = len(dataset.spec.input_shape) == 3
+    for change in config.data.augment:
+        if change.kind != "noise" and not images:
+            raise ConfigError(f"data.augment has {change.kind!r}, which needs images; this data has rows: leave it out")

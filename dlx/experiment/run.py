@@ -1,0 +1,161 @@
+"""Training a config from the start, or continuing a run: iterators of events that keep the store up to date."""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+
+from dlx import engine
+from dlx.config import Experiment
+from dlx.config.load import to_yaml, validate_stored
+from dlx.data import Dataset
+from dlx.engine import Progress
+from dlx.errors import BusyError, ConfigError, DataError, Status
+from dlx.events import DataLoaded, Decision, Event, Finished, Notice, Started
+from dlx.experiment.assemble import Assembly, assemble, fingerprint, load_data, resolve, with_absolute_paths
+from dlx.experiment.clock import Stopwatch
+from dlx.experiment.environment import capture, command_line
+from dlx.experiment.interrupts import Interrupts
+from dlx.experiment.session import Session, checkpoint_folder
+from dlx.store import NewRun, RunRecord, Store, find_named, resume_run, start_run
+
+
+def start(config: Experiment, store: Store, *, name: str | None = None, max_seconds: float | None = None) -> Iterator[Event]:
+    """Trains a config as a new run. Ends with `Finished`, or with a `DlxError` that the record holds too."""
+    watch, deadline = _begin(max_seconds)
+    with Interrupts() as interrupts:
+        dataset = load_data(config)
+        watch.lap("data")
+        yield _loaded(dataset)
+        assembly = assemble([resolve(config, dataset)], dataset)
+        plan = assembly.plan
+        environment = {**capture(), "data": fingerprint(dataset)}
+        run_id = start_run(
+            store,
+            NewRun(
+                config=assembly.config.model_dump(mode="json"),
+                environment=environment,
+                steps_total=plan.total_steps,
+                steps_per_epoch=plan.steps_per_epoch,
+                monitor=plan.monitor,
+                direction="maximize" if plan.maximize else "minimize",
+                name=name,
+                command=command_line(),
+                device=environment["device"],
+            ),
+        )
+        folder = store.run_folder(run_id)
+        session = Session(store, run_id, assembly, watch, interrupts, deadline)
+
+        def begin() -> Generator[Event, Decision | None, Progress]:
+            engine.write_atomically(folder / "config.yaml", to_yaml(assembly.config).encode())
+            engine.write_atomically(folder / "preprocessing.json", json.dumps(dataset.preprocessing, indent=1).encode())
+            yield _started(assembly, session, name, 0)
+            return (yield from assembly.cohort.start())
+
+        yield from session.run(begin())
+
+
+def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) -> Iterator[Event]:
+    """Continues a run exactly where its last checkpoint left it; a run that is complete is only reported.
+
+    Raises `BusyError` when a live process trains it, `DataError` when its data or its checkpoint has changed.
+    """
+    if run.status is Status.RUNNING:
+        raise BusyError(f"run {run.id} is being trained by another process right now; wait for it or stop it")
+    if not run.status.resumable:
+        yield Finished(run.id, run.status, f"already {run.status}: {run.message}", run.step, run.metrics, run.path)
+        return
+    watch, deadline = _begin(max_seconds)
+    with Interrupts() as interrupts:
+        config = validate_stored(run.config, f"run {run.id}")
+        dataset = load_data(config)
+        watch.lap("data")
+        yield _loaded(dataset)
+        environment = capture()
+        if run.environment.get("data") != fingerprint(dataset):
+            raise DataError(
+                f"run {run.id} was started on other data than {dataset.name} holds now: bring that data back, or start a new run"
+            )
+        yield from _differences(run, environment)
+        assembly = assemble([config], dataset)
+        cohort, folder = assembly.cohort, checkpoint_folder(store.run_folder(run.id))
+        progress = yield from (cohort.restore([folder]) if engine.has_checkpoint(folder) else cohort.start())
+        watch.lap("compile")
+        resume_run(store, run.id, progress.step, environment["device"])
+        session = Session(store, run.id, assembly, watch, interrupts, deadline)
+
+        def begin() -> Generator[Event, Decision | None, Progress]:
+            yield _started(assembly, session, run.name, progress.step)
+            return progress
+
+        yield from session.run(begin())
+
+
+def resume_or_start(
+    config: Experiment, store: Store, *, name: str, max_seconds: float | None = None
+) -> Iterator[Event]:
+    """What cron wants: continues the newest run of a name if it is unfinished, reports it if complete, else starts it.
+
+    Raises `ConfigError` when the run of that name was started with another config.
+    """
+    run = find_named(store, name)
+    if run is None:
+        yield from start(config, store, name=name, max_seconds=max_seconds)
+        return
+    stored = validate_stored(run.config, f"run {run.id}")
+    changes = _changes(config, stored)
+    if changes:
+        raise ConfigError(
+            f"run {run.id} ({name}) was started with another config: {'; '.join(changes)}; choose another --name to train this one"
+        )
+    yield from resume(run, store, max_seconds=max_seconds)
+
+
+def _begin(max_seconds: float | None) -> tuple[Stopwatch, float | None]:
+    engine.configure()
+    return Stopwatch(), None if max_seconds is None else time.monotonic() + max_seconds
+
+
+def _loaded(dataset: Dataset) -> DataLoaded:
+    return DataLoaded(dataset.name, len(dataset.train), len(dataset.validation), len(dataset.test), dataset.report)
+
+
+def _started(assembly: Assembly, session: Session, name: str | None, step: int) -> Started:
+    plan = assembly.plan
+    return Started(
+        run=session.run_id,
+        name=name,
+        path=session.folder,
+        step=step,
+        total_steps=plan.total_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=plan.batch_size,
+        parameters=assembly.program.parameters(),
+        device=engine.describe_device(),
+        resumed=step > 0,
+    )
+
+
+def _differences(run: RunRecord, environment: dict[str, object]) -> Iterator[Notice]:
+    """Says where this machine is not the one that the run was started on: bits may then differ."""
+    was, now = run.environment, environment
+    pairs = [("device", was.get("device"), now["device"]), ("python", was.get("python"), now["python"])]
+    packages_was, packages_now = was.get("packages", {}), now["packages"]
+    pairs += [(name, packages_was.get(name), packages_now[name]) for name in ("jax", "jaxlib", "flax", "optax", "numpy")]
+    changed = [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+    if changed:
+        yield Notice(f"not the same machine or versions ({', '.join(changed)}): the run goes on, but not bit for bit")
+
+
+def _changes(config: Experiment, stored: Experiment) -> list[str]:
+    """The fields in which a config, once resolved, would differ from a stored one: `key was a, now b`."""
+    task = config.task or stored.task
+    now = _flat(with_absolute_paths(config.model_copy(update={"task": task})).model_dump(mode="json"))
+    was = _flat(stored.model_dump(mode="json"))
+    return [f"{key} was {was.get(key)!r}, now {now.get(key)!r}" for key in sorted(was | now) if was.get(key) != now.get(key)]
+
+
+def _flat(tree: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}

@@ -1,0 +1,7 @@
+"""Optimizers, schedules and penalties, built from configs inside the traced function."""
+
+from dlx.optim.optimizers import build_optimizer as build_optimizer
+from dlx.optim.regularization import is_weight as is_weight
+from dlx.optim.regularization import penalty as penalty
+from dlx.optim.schedules import Schedule as Schedule
+from dlx.optim.schedules import build_schedule as build_schedule

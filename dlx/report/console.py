@@ -1,0 +1,39 @@
+"""The two ways out: people read stderr, programs read stdout."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+WIDE = 200
+"""The width of tables that go to a file or a pipe: nothing is cut there."""
+
+
+def for_people() -> Console:
+    """Messages and progress, on stderr. Rich honours NO_COLOR, FORCE_COLOR, COLUMNS and TERM."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+
+
+def for_output() -> Console:
+    """What a command was asked for, on stdout."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def print_json(tree: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, and nothing else. A value that is not finite is null: JSON has no other word."""
+    sys.stdout.write(json.dumps(_finite(tree), indent=None, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {str(k): _finite(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_finite(v) for v in value]
+    return value

@@ -1,0 +1,63 @@
+"""Learning problems: update rules, losses, metrics. One problem per file; `build_task` is the one match."""
+
+from typing import assert_never
+
+from dlx.config.task import Classify, Multilabel, Regress, TaskConfig
+from dlx.data import Spec, TargetKind
+from dlx.errors import ConfigError
+from dlx.tasks.classification import Classification, Multilabelling
+from dlx.tasks.regression import Regression
+from dlx.tasks.state import Batch as Batch
+from dlx.tasks.state import LearnerState as LearnerState
+from dlx.tasks.state import Sums as Sums
+from dlx.tasks.state import Task as Task
+from dlx.tasks.supervised import Supervised
+
+
+def build_task(config: TaskConfig, spec: Spec, total_steps: int, steps_per_epoch: int) -> Task:
+    """The task of a config on data of a given spec. Raises `ConfigError` when the two do not fit."""
+    if target_kind(config) != spec.target:
+        raise ConfigError(f"task.kind is {config.kind}, but the target {', '.join(spec.target_names)} holds {_words(spec.target)}")
+    match config:
+        case Classify():
+            return Supervised(Classification(config, spec), spec, total_steps, steps_per_epoch)
+        case Multilabel():
+            return Supervised(Multilabelling(config, spec), spec, total_steps, steps_per_epoch)
+        case Regress():
+            return Supervised(Regression(config, spec), spec, total_steps, steps_per_epoch)
+    assert_never(config)
+
+
+def target_kind(config: TaskConfig) -> TargetKind:
+    """The kind of target that a task needs."""
+    match config:
+        case Classify():
+            return "class"
+        case Multilabel():
+            return "labels"
+        case Regress():
+            return "number"
+    assert_never(config)
+
+
+def default_task(target: TargetKind) -> TaskConfig:
+    """The task that suits a target, for experiments that name none."""
+    match target:
+        case "class":
+            return Classify()
+        case "labels":
+            return Multilabel()
+        case "number":
+            return Regress()
+    assert_never(target)
+
+
+def _words(target: TargetKind) -> str:
+    match target:
+        case "class":
+            return "one class of several: use task.kind=classify"
+        case "labels":
+            return "several labels of 0 and 1: use task.kind=multilabel"
+        case "number":
+            return "numbers: use task.kind=regress"
+    assert_never(target)

@@ -1,0 +1,60 @@
+"""What a task carries from step to step, and what it sees of the data."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from dlx.config import Experiment
+
+Sums = dict[str, jax.Array]
+"""Mergeable sums and counts of one batch: adding two of them gives those of both batches together."""
+
+Key = jax.Array
+
+
+class Batch(NamedTuple):
+    """Examples of one step: standardized inputs (b, ...), targets (b,) or (b, outputs), weight (b,).
+
+    Weight is 1 for an example and 0 for padding, so that an uneven last batch is scored exactly.
+    """
+
+    inputs: jax.Array
+    targets: jax.Array
+    weight: jax.Array
+
+
+class LearnerState(NamedTuple):
+    """One lane's parameters, running statistics and optimizer state. All of it is checkpointed."""
+
+    params: Any
+    rest: Any
+    opt: Any
+
+
+class Task(Protocol):
+    """One learning problem. Tasks know one lane; only the engine knows that there are many."""
+
+    scores: Mapping[str, bool]
+    """Every metric that it can report, and whether more is better. The first one chooses the best checkpoint."""
+
+    def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
+        """Parameters, running statistics, optimizer state."""
+        ...
+
+    def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
+        """One training step. The sums must hold `loss`, whose non-finite value freezes the lane."""
+        ...
+
+    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
+        """Scores one batch; `state.opt` is not looked at."""
+        ...
+
+    def rates(self, config: Experiment, step: jax.Array) -> Sums:
+        """The scheduled numbers in force at a step, such as `learning_rate`."""
+        ...
+
+    def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Merged sums into metrics, on the host in float64."""
+        ...

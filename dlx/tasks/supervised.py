@@ -1,0 +1,93 @@
+"""Learning from labelled examples: one gradient update for every loss."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dlx.config import Experiment
+from dlx.data import Spec
+from dlx.data.augment import augment
+from dlx.optim import Schedule, build_optimizer, build_schedule, penalty
+from dlx.tasks.network import Network
+from dlx.tasks.state import Batch, Key, LearnerState, Sums
+
+
+class Problem(Protocol):
+    """A loss with its scores. The arrays are those of one batch."""
+
+    scores: Mapping[str, bool]
+
+    def loss(self, config: Any, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Each example's loss (b,) and its weight in the mean (b,)."""
+        ...
+
+    def sums(self, outputs: jax.Array, targets: jax.Array, weight: jax.Array, *, full: bool) -> Sums:
+        """What the metrics are made of; `full` outside training, where there is time for more."""
+        ...
+
+    def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Metrics of merged sums."""
+        ...
+
+
+class Supervised:
+    """Loss, gradient, Optax: the update that all supervised problems share."""
+
+    def __init__(self, problem: Problem, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
+        self.problem = problem
+        self.scores = {**problem.scores, "loss": False}
+        self.network = Network(spec.input_shape, spec.outputs)
+        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+
+    def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
+        """Parameters, running statistics, optimizer state."""
+        del example  # the network knows its shapes from the data's spec
+        params, rest = self.network.init(config, key)
+        return LearnerState(params, rest, self._optimizer(config).init(params))
+
+    def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
+        """One gradient step on the weighted mean loss plus the penalties."""
+        noise, dropout = jax.random.split(key)
+        inputs = augment(config.data.augment, batch.inputs, noise)
+
+        def objective(params: Any) -> tuple[jax.Array, tuple[Any, Sums]]:
+            outputs, rest = self.network.apply(config, params, state.rest, inputs, dropout, train=True)
+            sums = self._score(config, outputs, batch, full=False)
+            return sums["loss"] / sums["weight"] + penalty(config.optimizer, params), (rest, sums)
+
+        (value, (rest, sums)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        updates, opt = self._optimizer(config).update(
+            gradient, state.opt, state.params, value=value, grad=gradient, value_fn=lambda p: objective(p)[0]
+        )
+        return LearnerState(optax.apply_updates(state.params, updates), rest, opt), sums
+
+    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
+        """Scores a batch with dropout off and the running statistics of batch normalization."""
+        outputs, _ = self.network.apply(config, state.params, state.rest, batch.inputs, key, train=False)
+        return self._score(config, outputs, batch, full=True)
+
+    def rates(self, config: Experiment, step: jax.Array) -> Sums:
+        """`learning_rate` at a step."""
+        return {"learning_rate": self._schedule(config)(step)}
+
+    def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """`loss` (the weighted mean, without penalties) and the problem's own metrics."""
+        return {"loss": float(sums["loss"] / sums["weight"]), **self.problem.metrics(sums)}
+
+    def _score(self, config: Experiment, outputs: jax.Array, batch: Batch, *, full: bool) -> Sums:
+        each, weight = self.problem.loss(config.task, outputs, batch.targets)
+        weight = weight * batch.weight
+        # Padding rows are real rows of the data, but a loss may still overflow there: 0 * inf must not become NaN.
+        loss = jnp.sum(jnp.where(weight > 0, each * weight, 0.0))
+        sums = {"loss": loss, "weight": jnp.sum(weight), "count": jnp.sum(batch.weight)}
+        return sums | self.problem.sums(outputs, batch.targets, batch.weight, full=full)
+
+    def _schedule(self, config: Experiment) -> Schedule:
+        return build_schedule(config.schedule, config.optimizer.lr, self.total_steps, self.steps_per_epoch)
+
+    def _optimizer(self, config: Experiment) -> optax.GradientTransformationExtraArgs:
+        return build_optimizer(config.optimizer, self._schedule(config))
