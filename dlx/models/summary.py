@@ -1,0 +1,91 @@
+"""What a network is made of: one line per layer, without running it. (`nnx.tabulate` fails on recurrent networks.)"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from types import new_class
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dlx.config.model import ModelConfig
+from dlx.models import build, call, set_mode
+from dlx.models.shapes import Features
+
+Path = tuple[Hashable, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: where it is, what it is, what one example becomes in it, how many numbers it trains."""
+
+    path: str
+    """The attributes that lead to it, as in a checkpoint: `hidden/0/linear`."""
+    kind: str
+    output_shape: Shape | None
+    """Without the batch axis. None for a layer that the forward pass does not call."""
+    parameters: int
+
+
+def summarize(config: ModelConfig, in_features: Features, out_features: int) -> list[Layer]:
+    """The layers in the order of the forward pass. Everything is traced on shapes alone: nothing is drawn or computed."""
+    layers: list[Layer] = []
+    size = (in_features,) if isinstance(in_features, int) else in_features
+
+    def forward(x: jax.Array) -> jax.Array:
+        model = build(config, in_features, out_features, nnx.Rngs(0))
+        set_mode(model, train=False)
+        modules: dict[Path, nnx.Module] = dict(nnx.iter_modules(model))
+        counts = _parameters(model, modules)
+        kinds = {path: type(modules[path]).__name__ for path in _layers(modules, counts)}
+        shapes: dict[Path, Shape] = {}
+        for path in kinds:
+            _watch(modules[path], lambda shape, path=path: shapes.setdefault(path, shape))
+        y = call(model, x, train=False)
+        order = [*shapes, *(path for path in kinds if path not in shapes)]
+        layers.extend(Layer("/".join(map(str, p)), kinds[p], shapes.get(p), counts[p]) for p in order)
+        return y
+
+    jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *size), jnp.float32))
+    return layers
+
+
+def total_parameters(layers: Iterable[Layer]) -> int:
+    """How many numbers are trained in all."""
+    return sum(layer.parameters for layer in layers)
+
+
+def _layers(modules: dict[Path, nnx.Module], counts: Counter[Path]) -> list[Path]:
+    """The modules without modules inside, and those that own parameters beside them. Empty containers are neither."""
+    parents = {path[:depth] for path in modules for depth in range(len(path))}
+    containers = (nnx.List, nnx.Dict)
+    return [p for p, m in modules.items() if counts[p] or (p not in parents and not isinstance(m, containers))]
+
+
+def _parameters(model: nnx.Module, modules: dict[Path, nnx.Module]) -> Counter[Path]:
+    """The number of trained values that each module itself owns."""
+    counts: Counter[Path] = Counter()
+    for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param)):
+        owner = next(path[:depth] for depth in range(len(path) - 1, -1, -1) if path[:depth] in modules)
+        counts[owner] += variable.get_value().size
+    return counts
+
+
+def _watch(module: nnx.Module, report: Callable[[Shape], Any]) -> None:
+    """Makes this one instance report the shape of each output.
+
+    Python looks `__call__` up in the class, so the instance gets a class of its own; the original, which other networks
+    share, stays as it is.
+    """
+    original = type(module)
+
+    def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+        output = original.__call__(self, *args, **kwargs)
+        report(next((leaf.shape[1:] for leaf in jax.tree.leaves(output)), ()))
+        return output
+
+    watching = new_class(original.__name__, (original,), exec_body=lambda namespace: namespace.update(__call__=watched))
+    object.__setattr__(module, "__class__", watching)
