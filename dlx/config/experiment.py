@@ -40,11 +40,17 @@ class Experiment(Config):
 
 def kinds(section: str) -> dict[str, type[Config]]:
     """The tagged union of one section (`"model"`, `"optimizer"`, ...): each kind's name and its config class."""
-    members = _members(Experiment.model_fields[section].annotation)
-    return {name: cls for cls in members if "kind" in cls.model_fields for name in get_args(cls.model_fields["kind"].annotation)}
+    return variants(Experiment.model_fields[section].annotation)
 
 
-def _members(annotation: Any) -> list[type[Config]]:
+def variants(annotation: Any) -> dict[str, type[Config]]:
+    """The config classes inside a field's annotation, by the kinds that name them; classes without a kind by their own name."""
     if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, Config) else []
-    return [cls for argument in get_args(annotation) for cls in _members(argument)]
+        if not issubclass(annotation, Config):
+            return {}
+        field = annotation.model_fields.get("kind")
+        return dict.fromkeys(get_args(field.annotation), annotation) if field else {annotation.__name__: annotation}
+    found: dict[str, type[Config]] = {}
+    for argument in get_args(annotation):
+        found |= variants(argument)
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
@@ -16,7 +16,8 @@ from ruamel.yaml.scalarint import ScalarInt
 from ruamel.yaml.scalarstring import ScalarString
 
 from dlx.config.catalog import GROUPS, expand_plugin
-from dlx.config.experiment import Experiment, kinds
+from dlx.config.experiment import Experiment, kinds, variants
+from dlx.config.lane import Config
 from dlx.config.overrides import Override, apply_overrides
 from dlx.errors import ConfigError, MissingInputError
 
@@ -144,7 +145,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 def _near(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean the recipe {near[0]!r}?" if near else ""
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _text(path: Path) -> str:
@@ -180,76 +181,71 @@ def _plain(value: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int])
 def _sentences(
     error: ValidationError, tree: Mapping[str, Any], document: Document, changed: set[tuple[str, ...]]
 ) -> Iterator[str]:
-    """One sentence per mistake. A value of `a | b` fails once per member: those are folded into one sentence."""
-    seen: dict[tuple[str, ...], str] = {}
+    """One sentence per mistake. A value of `a | b` fails once per member: the first complaint stands for all."""
+    seen: set[tuple[str, ...]] = set()
     for item in error.errors():
-        path, cls = _walk(tree, item["loc"])
-        overridden = any(path[: len(o)] == o for o in changed) or any(o[: len(path)] == path for o in changed if path)
-        dotted = ".".join(path)
-        sentence = _explain(item, path, cls)
-        if path in seen and item["type"] not in ("extra_forbidden",):
+        place = _locate(tree, item["loc"])
+        if place.path in seen:
             continue
-        seen[path] = sentence
-        yield f"{document.place(path, overridden)}{dotted + ': ' if dotted else ''}{sentence}"
+        seen.add(place.path)
+        overridden = any(place.path[: len(o)] == o or (place.path and o[: len(place.path)] == place.path) for o in changed)
+        dotted = ".".join(place.path)
+        yield f"{document.place(place.path, overridden)}{dotted + ': ' if dotted else ''}{_explain(item, place)}"
 
 
-def _walk(tree: Any, loc: Sequence[int | str]) -> tuple[tuple[str, ...], type[BaseModel]]:
-    """The path in the user's own file that pydantic's `loc` means (without the union tags), and the enclosing class."""
+@dataclass(frozen=True)
+class _Place:
+    """Where in the user's own tree a mistake is: its path, the class that holds the key, the kinds that could be there."""
+
+    path: tuple[str, ...]
+    holder: type[Config]
+    kinds: Mapping[str, type[Config]]
+
+
+def _locate(tree: Any, loc: Sequence[int | str]) -> _Place:
+    """What pydantic's `loc` means in the tree: it also holds the tags of unions, which no file has."""
     path: list[str] = []
-    node, cls = tree, Experiment
+    node, holder, options = tree, Experiment, {}
+    inside: type[Config] = Experiment
     for index, part in enumerate(loc):
         if isinstance(node, Mapping) and part in node:
-            node = node[part]
+            field = inside.model_fields.get(str(part))
+            holder, node, options = inside, node[part], variants(field.annotation) if field else {}
         elif isinstance(node, list) and isinstance(part, int):
             node = node[part]
-        elif index == len(loc) - 1 and isinstance(node, Mapping) and part not in (node.get("kind"), "kind"):
-            node = None  # a missing key
+        elif index == len(loc) - 1 and isinstance(node, Mapping) and part != node.get("kind") and part not in options:
+            holder, node = inside, None  # a key that is missing
         else:
-            continue  # a tag of pydantic's: the kind of a union, or the name of a type
+            continue
         path.append(str(part))
-        if len(path) == 1 and isinstance(node, Mapping):
-            section = str(part)
-            if section in Experiment.model_fields:
-                members = kinds(section)
-                cls = members.get(str(node.get("kind")), Experiment.model_fields[section].annotation)
-    return tuple(path), cls if isinstance(cls, type) else Experiment
+        if isinstance(node, Mapping):
+            inside = options.get(str(node.get("kind"))) or next(iter(options.values()), inside)
+    return _Place(tuple(path), holder, options)
 
 
-def _explain(item: Any, path: tuple[str, ...], cls: type[BaseModel]) -> str:
-    found = item["input"]
+def _explain(item: Any, place: _Place) -> str:
     match item["type"]:
         case "extra_forbidden":
-            return _unknown(path, cls)
+            return _unknown(place)
         case "missing":
-            return f"is missing; {'write ' + path[-1] + '=... or add it to the file' if path else 'add it'}"
+            return f"is missing: write {place.path[-1]}: ... there, or {'.'.join(place.path)}=... as an override"
         case "union_tag_not_found":
-            options = ", ".join(kinds(path[0])) if path else ""
-            return f"has no kind; it is one of {options}"
+            return f"has no kind; it is one of {', '.join(place.kinds)}"
         case "union_tag_invalid":
-            options = list(kinds(path[0])) if path and path[0] in Experiment.model_fields else []
             tag = str(item["ctx"]["tag"])
-            near = difflib.get_close_matches(tag, options, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            expected = ", ".join(options) or item["ctx"]["expected_tags"]
-            return f"has the unknown kind {tag!r}; {hint}It is one of {expected}".replace("; It", "; it")
+            hint = _near(tag, list(place.kinds))
+            return f"has the unknown kind {tag!r}; {hint + ' ' if hint else ''}it is one of {', '.join(place.kinds)}"
         case "value_error":
             return str(item["ctx"]["error"])
-    message = item["msg"].replace("Input should be", "should be").replace("Value error, ", "")
-    return f"is {found!r}, but {message[0].lower()}{message[1:]}"
+    message = item["msg"].replace("Input should be", "should be")
+    return f"is {item['input']!r}, but {message[0].lower()}{message[1:]}"
 
 
-def _unknown(path: tuple[str, ...], cls: type[BaseModel]) -> str:
-    known = list(cls.model_fields)
-    near = difflib.get_close_matches(path[-1], known, 1, cutoff=0.5)
-    where = ".".join(path[:-1]) or "an experiment"
-    if near:
-        hint = f"did you mean {'.'.join((*path[:-1], near[0]))}? "
-    else:
-        homes = [s for s in Experiment.model_fields if s != path[0] for c in _classes(s) if path[-1] in c.model_fields]
-        hint = f"did you mean {homes[0]}.{path[-1]}? " if homes else ""
-    return f"is not a key of {where}; {hint}Known here: {', '.join(known)}".replace("; Known", "; known")
-
-
-def _classes(section: str) -> list[type[BaseModel]]:
-    annotation = Experiment.model_fields[section].annotation
-    return list(kinds(section).values()) or ([annotation] if isinstance(annotation, type) else [])
+def _unknown(place: _Place) -> str:
+    *parents, key = place.path
+    where = ".".join(parents) or "an experiment"
+    known = list(place.holder.model_fields)
+    near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+    homes = [s for s in Experiment.model_fields if s not in parents for c in kinds(s).values() if key in c.model_fields]
+    guess = ".".join((*parents, near[0])) if near else f"{homes[0]}.{key}" if homes else ""
+    return f"is not a key of {where}; {f'did you mean {guess}? ' if guess else ''}known here: {', '.join(known)}"

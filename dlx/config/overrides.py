@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from dlx.config.experiment import kinds
-from dlx.config.lane import Config
 from dlx.errors import ConfigError
 
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
@@ -85,7 +84,7 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[Override]) -> d
 
 def _switch(section: Any, name: str, kind: Any) -> dict[str, Any]:
     """The section under another kind: what the new kind knows is kept. An unknown kind is left for validation."""
-    known: type[Config] | None = kinds(name).get(kind) if isinstance(kind, str) else None
+    known = kinds(name).get(kind) if isinstance(kind, str) else None
     old = section if isinstance(section, dict) else {}
     if known is None or old.get("kind") == kind:
         return {**old, "kind": kind}

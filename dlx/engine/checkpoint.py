@@ -5,6 +5,7 @@ numbers in the header. It is written under a temporary name, flushed to the disk
 that a torn or damaged file costs no more than the time between two checkpoints.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,7 +39,7 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes atomically and durably, then removes all but the newest `KEPT`. Raises `CannotWriteError`."""
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(checkpoint.tree)}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.tree)}
     header = {
         "format": FORMAT,
         "state": json.dumps({"step": checkpoint.step, "numbers": checkpoint.numbers, "pending": checkpoint.pending}),
@@ -89,7 +90,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be nothing to remove; the first error is the one to tell
+            temporary.unlink()
         raise CannotWriteError(f"{path}: cannot be written: {error.strerror}; free space or choose another --store") from error
 
 
@@ -127,7 +129,7 @@ def _digest(arrays: Mapping[str, np.ndarray], state: str) -> str:
     digest = hashlib.blake2b(state.encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()
 
 

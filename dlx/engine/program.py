@@ -15,6 +15,7 @@ import numpy as np
 from dlx.config import Experiment
 from dlx.data import Dataset
 from dlx.engine.feed import Feed
+from dlx.engine.lanes import register_configs
 from dlx.engine.placement import Placement, has_convolution, host
 from dlx.engine.state import DeviceData, LaneState, judged, select
 from dlx.engine.step import evaluate_lane, init_lane, train_lane
@@ -161,8 +162,10 @@ def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> b
     part, scaling = dataset.train, dataset.scaling
     data = DeviceData(part.inputs[:1], part.targets[:1], scaling.mean, scaling.inverse_std)
 
-    def first_step(config: Experiment, rows: jax.Array) -> Any:
+    register_configs()
+
+    def first_step(config: Experiment, data: DeviceData, rows: jax.Array) -> Any:
         lane = init_lane(task, config, data, rows)
         return train_lane(task, config, lane, data, rows[None], jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32))
 
-    return has_convolution(first_step, config, np.zeros(batch, np.int32))
+    return has_convolution(first_step, config, data, np.zeros(batch, np.int32))

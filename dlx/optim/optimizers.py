@@ -95,13 +95,12 @@ def _rule(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformati
                 rate, alpha=config.alpha, beta=config.beta, b1=config.b1, b2=config.b2, eps=config.eps
             )
         case kinds.Muon():
-            return optax.contrib.muon(
-                rate,
-                beta=config.beta,
-                nesterov=config.nesterov,
-                weight_decay=config.weight_decay,
-                weight_decay_mask=is_weight,
-                adam_weight_decay=config.weight_decay,
+            # Optax's own decay of what Muon leaves to Adam has no mask, so the decay is a link of its own here. The rate
+            # of -1 undoes the sign that `scale_by_learning_rate` brings at the end.
+            return optax.chain(
+                optax.contrib.muon(-1.0, beta=config.beta, nesterov=config.nesterov),
+                optax.add_decayed_weights(config.weight_decay, is_weight),
+                optax.scale_by_learning_rate(rate),
             )
         case kinds.Lbfgs():
             return optax.lbfgs(config.lr, memory_size=config.memory_size)

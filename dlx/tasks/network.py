@@ -42,7 +42,8 @@ class Network:
         return outputs.astype(jnp.float32), rest
 
     def _split(self, config: Experiment, key: jax.Array, *, train: bool) -> tuple[Any, Any, Any, Any]:
-        rngs = nnx.Rngs(params=jax.random.fold_in(key, 0), dropout=jax.random.fold_in(key, 1))
+        params_key, dropout_key, other = jax.random.split(key, 3)
+        rngs = nnx.Rngs(other, params=params_key, dropout=dropout_key)
         model = models.build(config.model, self.in_features, self.outputs, rngs)
         models.set_mode(model, train)
         graph, params, fresh, rest = nnx.split(model, nnx.Param, (Rate, nnx.RngState), ...)

@@ -1,0 +1,55 @@
+"""From a data config to arrays: `load` reads any source, divides it and prepares it. No JAX here but in `augment`."""
+
+from typing import assert_never
+
+from dlx.config.data import Adult, Cifar10, Csv, DataConfig, Digits, FashionMnist, ImageFolder, Mnist, Npz, Parquet, PythonData
+from dlx.data.dataset import Dataset as Dataset
+from dlx.data.dataset import Part as Part
+from dlx.data.dataset import Scaling as Scaling
+from dlx.data.dataset import Spec as Spec
+from dlx.data.dataset import TargetKind as TargetKind
+from dlx.data.order import batch_rows as batch_rows
+
+
+def load(config: DataConfig, target: TargetKind | None = None) -> Dataset:
+    """Read the source that `config` names. `target` is what the task predicts; None infers it from the data.
+
+    Raises `MissingInputError` for what is not there, `DataError` for what cannot be used, `ConfigError` for a task
+    that does not suit the source, `RunFailedError` when the user's own loader raises.
+    """
+    # Each source is imported when it is used: pandas alone takes as long as a digits run.
+    match config:
+        case Digits():
+            from dlx.data.digits import load_digits
+
+            return load_digits(config, target)
+        case Mnist() | FashionMnist():
+            from dlx.data.idx import load_idx
+
+            return load_idx(config, target)
+        case Cifar10():
+            from dlx.data.cifar10 import load_cifar10
+
+            return load_cifar10(config, target)
+        case Adult():
+            from dlx.data.adult import load_adult
+
+            return load_adult(config, target)
+        case Csv() | Parquet():
+            from dlx.data.table import load_table
+
+            return load_table(config, target)
+        case Npz():
+            from dlx.data.npz import load_npz
+
+            return load_npz(config, target)
+        case ImageFolder():
+            from dlx.data.image_folder import load_image_folder
+
+            return load_image_folder(config, target)
+        case PythonData():
+            from dlx.data.python import load_python
+
+            return load_python(config, target)
+        case _:
+            assert_never(config)

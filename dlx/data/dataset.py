@@ -1,0 +1,86 @@
+"""What every source ends in: three parts of arrays, how to standardize them, and what a model must know of them.
+
+Nothing here knows where the data came from, and nothing later needs to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+TargetKind = Literal["class", "labels", "number"]
+"""What is predicted: one class of several, any number of 0/1 labels, or one or several numbers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples and what is to be predicted of them, row by row.
+
+    `inputs` is (n, height, width, channels) uint8 for images, (n, columns) float32 for rows, (n, ...) float32 else.
+    `targets` is (n,) int32 for classes, (n, labels) float32 of 0 and 1, or (n, numbers) float32 in the data's own units.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: np.ndarray) -> "Part":
+        """The part made of these rows, in this order. Shares memory when `rows` are simply all of them."""
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
+            return self
+        return Part(self.inputs[rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """`standardized = (inputs - mean) * inverse_std`, both float32 of one example's last axis: (channels,) or (columns,).
+
+    For images the mean is in raw units of 0..255, so that pixels stay uint8 until they are on the device.
+    """
+
+    mean: np.ndarray
+    inverse_std: np.ndarray
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a model or a task must know of the data: plain, hashable, and fit for JSON."""
+
+    input_shape: tuple[int, ...]
+    """The shape of one example: (height, width, channels), (columns,), or what the source has."""
+    target: TargetKind
+    outputs: int
+    """How many classes, labels or numbers."""
+    classes: tuple[str, ...]
+    """The names of the classes or labels; empty for numbers."""
+    class_counts: tuple[int, ...]
+    """Training examples of each class, or positives of each label; empty for numbers."""
+    target_names: tuple[str, ...]
+    """The names of the target columns."""
+    target_mean: tuple[float, ...]
+    """Mean of each number over the training part, in its own units; empty for classes and labels."""
+    target_std: tuple[float, ...]
+    """Standard deviation of each number over the training part, never 0; empty for classes and labels."""
+    examples: int
+    """Rows of the training part."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source after it was read, divided and prepared."""
+
+    name: str
+    spec: Spec
+    train: Part
+    validation: Part
+    """May have no rows, if `data.validation` is 0 and the source brings none."""
+    test: Part
+    """May have no rows, if `data.test` is 0 and the source brings none."""
+    scaling: Scaling
+    preprocessing: Mapping[str, Any]
+    """Fit for JSON: everything that turns new raw data into the same inputs, and outputs into names."""
+    report: tuple[str, ...]
+    """One plain sentence for each thing that was inferred, left out or filled in."""

@@ -1,0 +1,75 @@
+"""The last step of every source: the three parts, described, become a `Dataset`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dlx.data.dataset import Dataset, Part, Scaling, Spec
+from dlx.data.split import rarest_label
+from dlx.data.target import Targets
+
+
+def strata(targets: Targets) -> np.ndarray | None:
+    """The classes (n,) by which a split of these targets is stratified, or None for numbers."""
+    match targets.kind:
+        case "class":
+            return targets.values
+        case "labels":
+            return rarest_label(targets.values)
+        case "number":
+            return None
+
+
+def finish(
+    name: str,
+    targets: Targets,
+    parts: tuple[Part, Part, Part],
+    scaling: Scaling,
+    preprocessing: Mapping[str, Any],
+    report: tuple[str, ...],
+) -> Dataset:
+    """The `Dataset` of train, validation and test. `targets` gives the kind and the names; its values are not used."""
+    train, validation, test = parts
+    spec = _spec(targets, train)
+    common = {
+        "input_shape": list(spec.input_shape),
+        "target": spec.target,
+        "classes": list(spec.classes),
+        "target_names": list(spec.target_names),
+        "target_mean": list(spec.target_mean),
+        "target_std": list(spec.target_std),
+        "mean": scaling.mean.tolist(),
+        "inverse_std": scaling.inverse_std.tolist(),
+    }
+    absent = [c for c, n in zip(spec.classes, spec.class_counts, strict=True) if not n] if spec.classes else []
+    if absent:
+        report = (*report, f"no training example has {', '.join(absent[:10])}")
+    return Dataset(name, spec, train, validation, test, scaling, {**preprocessing, **common}, report)
+
+
+def _spec(targets: Targets, train: Part) -> Spec:
+    values = train.targets
+    counts: tuple[int, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    match targets.kind:
+        case "class":
+            counts = tuple(np.bincount(values, minlength=targets.outputs).tolist())
+        case "labels":
+            counts = tuple(int(count) for count in values.sum(axis=0))
+        case "number":
+            spread = values.std(axis=0, dtype=np.float64)
+            mean = tuple(values.mean(axis=0, dtype=np.float64).tolist())
+            std = tuple(np.where(spread > 0, spread, 1.0).tolist())
+    return Spec(
+        input_shape=train.inputs.shape[1:],
+        target=targets.kind,
+        outputs=targets.outputs,
+        classes=targets.classes,
+        class_counts=counts,
+        target_names=targets.names,
+        target_mean=mean,
+        target_std=std,
+        examples=len(train),
+    )

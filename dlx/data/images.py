@@ -1,0 +1,146 @@
+"""Images on disk or in a tar archive: found, decoded, brought to one size."""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from dlx.data.arrays import Pair
+from dlx.data.files import reading
+from dlx.errors import DataError
+
+_EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"))
+_PARTS = MappingProxyType(
+    {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+)
+_BLOCK = 1024  # images whose compressed bytes are held while they are decoded
+_PIECE = 32  # images a thread decodes at a time: small ones take less time than handing them over
+
+Color = Literal["rgb", "grey"]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Images by part. `parts` maps "train", "validation", "test" (those there are) to uint8 NHWC images and (n,) codes."""
+
+    parts: dict[str, Pair]
+    classes: tuple[str, ...]
+    report: tuple[str, ...]
+
+
+def read_tree(path: Path, size: Size | None, color: Color) -> Tree:
+    """Read `<path>/<class>/*` or `<path>/<part>/<class>/*`, from a folder or a tar archive of one.
+
+    `size` is (height, width): the shorter side is fitted and the middle cut out. Without it all images must be equal.
+    Raises `DataError` for an image that does not decode, for different sizes, for fewer than two classes.
+    """
+    entries = _in_tar(path) if path.is_file() else _in_folder(path)
+    folders: list[tuple[str, ...]] = []
+    images: list[np.ndarray] = []
+    with reading(path), ThreadPoolExecutor(os.cpu_count()) as threads:
+        while block := list(islice(entries, _BLOCK)):
+            folders.extend(relative.parts[:-1] for relative, _ in block)
+            pieces = [block[start : start + _PIECE] for start in range(0, len(block), _PIECE)]
+            decoded = threads.map(
+                lambda piece: [decode(content, f"{path}/{name}", size, color) for name, content in piece], pieces
+            )
+            images.extend(image for piece in decoded for image in piece)
+    return _assemble(path, _layout(folders), images)
+
+
+def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.ndarray:
+    """One image as uint8 (height, width, channels). Raises `DataError`, beginning with `where`, if it does not decode."""
+    from PIL import Image, ImageOps
+
+    mode = "RGB" if color == "rgb" else "L"
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if size is not None:
+                image.draft(mode, (2 * size[1], 2 * size[0]))  # lets libjpeg decode a big photo at a fraction of its size
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                upright = upright.point(lambda value: value / 256)  # Pillow would clip 16-bit pixels at 255
+            flat = upright.convert(mode)
+            fitted = flat if size is None else ImageOps.fit(flat, (size[1], size[0]), Image.Resampling.BILINEAR)
+            pixels = np.asarray(fitted, np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for a bad file
+        raise DataError(f"{where} does not decode as an image ({error}): replace or remove it") from error
+    return pixels if color == "rgb" else pixels[..., None]
+
+
+def _in_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if _is_image(name):
+                with reading(path):
+                    yield PurePosixPath(path.relative_to(root).as_posix()), path.read_bytes()
+
+
+def _in_tar(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                relative = PurePosixPath(member.name)
+                if member.isfile() and _is_image(relative.name) and (file := archive.extractfile(member)):
+                    yield relative, file.read()
+    except tarfile.TarError as error:
+        raise DataError(
+            f"{path} is not a readable tar archive ({error}): get it again, or unpack it and name the folder"
+        ) from error
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in _EXTENSIONS
+
+
+def _layout(folders: list[tuple[str, ...]]) -> list[tuple[str, str] | None]:
+    """The part and the class of each image, from the folders it lies in; None for one in no class folder.
+
+    An archive often wraps everything in one more folder, so part names are looked for on the first two levels.
+    """
+    for depth in (0, 1):
+        parts = [_PARTS.get(f[depth].lower()) if len(f) > depth + 1 else None for f in folders]
+        if any(parts):
+            return [None if part is None else (part, f[depth + 1]) for part, f in zip(parts, folders, strict=True)]
+    deep = [f for f in folders if f]
+    wrapped = bool(deep) and len({f[0] for f in deep}) == 1 and all(len(f) > 1 for f in deep)
+    return [("train", f[wrapped]) if len(f) > wrapped else None for f in folders]
+
+
+def _assemble(path: Path, places: list[tuple[str, str] | None], images: list[np.ndarray]) -> Tree:
+    placed = [(*place, image) for place, image in zip(places, images, strict=True) if place is not None]
+    classes = tuple(sorted({name for _, name, _ in placed}))
+    if len(classes) < 2:
+        found = f"one class folder with images ({classes[0]})" if classes else "no class folders with images"
+        raise DataError(f"{path} has {found}: <class>/*.png or train/<class>/*.png with two classes or more are needed")
+    sizes = sorted({image.shape[:2] for *_, image in placed})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for height, width in (sizes[0], sizes[-1]))
+        raise DataError(
+            f"{path} has images of {len(sizes):,} sizes (such as {shown}): set data.size, for instance data.size=64"
+        )
+    parts = {
+        part: (
+            np.stack([image for p, _, image in placed if p == part]),
+            np.array([classes.index(name) for p, name, _ in placed if p == part], np.int32),
+        )
+        for part in dict.fromkeys(part for part, *_ in placed)
+    }
+    if "train" not in parts:
+        raise DataError(f"{path} has images for {' and '.join(parts)} but none for train")
+    counts = ", ".join(f"{len(codes):,} {part}" for part, (_, codes) in parts.items())
+    report = [f"{len(placed):,} images ({counts}) of {len(classes)} classes: {', '.join(classes[:10])}"]
+    if left := len(images) - len(placed):
+        report.append(f"images in no class folder were left out: {left:,}")
+    return Tree(parts, classes, tuple(report))

@@ -1,0 +1,69 @@
+"""The history of the schema: what each version changed, never edited once released. `tables` is the newest state.
+
+A change of the schema is a new function at the end of `MIGRATIONS`. Each is applied in one transaction together with
+its row in `dlx_migrations`, so that a store is always at exactly one version, whenever the power goes.
+Optuna's tables live beside these and are Optuna's business.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, inspect, text
+
+_LOCK: Final = 0x646C78  # "dlx": the key of the PostgreSQL advisory lock that a migration holds
+
+
+def schema_version(connection: Connection) -> int:
+    """The number of migrations this database has seen; 0 for one that holds nothing of dlx."""
+    if not inspect(connection).has_table("dlx_migrations"):
+        return 0
+    return connection.execute(text("SELECT COALESCE(MAX(version), 0) FROM dlx_migrations")).scalar_one()
+
+
+def migrate_once(connection: Connection) -> None:
+    """Applies the next migration, if there is one, and records it. `connection` is inside a write transaction."""
+    if connection.dialect.name == "postgresql":  # SQLite's write transaction has already locked everybody else out
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    version = schema_version(connection)  # again, under the lock: another process may have been faster
+    if version >= NEWEST:
+        return
+    if version == 0:
+        connection.execute(text("CREATE TABLE dlx_migrations (version BIGINT PRIMARY KEY, applied DOUBLE PRECISION NOT NULL)"))
+    MIGRATIONS[version](connection)
+    connection.execute(
+        text("INSERT INTO dlx_migrations (version, applied) VALUES (:version, :now)"),
+        {"version": version + 1, "now": time.time()},
+    )
+
+
+def _create_runs(connection: Connection) -> None:
+    """Version 1: runs, their metrics, and the stretches in which they ran."""
+    # A table that is its own index: a curve is one contiguous read, and each key is stored once.
+    clustered = "WITHOUT ROWID" if connection.dialect.name == "sqlite" else ""
+    statements = (
+        """CREATE TABLE dlx_runs (
+            id TEXT PRIMARY KEY, name TEXT, status TEXT NOT NULL, message TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL, finished DOUBLE PRECISION, heartbeat DOUBLE PRECISION NOT NULL,
+            step BIGINT NOT NULL, epoch BIGINT NOT NULL, steps_total BIGINT NOT NULL, steps_per_epoch BIGINT NOT NULL,
+            lanes BIGINT NOT NULL, lane BIGINT NOT NULL, monitor TEXT NOT NULL, direction TEXT NOT NULL,
+            host TEXT NOT NULL, pid BIGINT NOT NULL, process_space TEXT NOT NULL, process_started BIGINT NOT NULL,
+            metrics TEXT NOT NULL, seconds TEXT NOT NULL,
+            config TEXT NOT NULL, command TEXT NOT NULL, environment TEXT NOT NULL)""",
+        "CREATE INDEX dlx_runs_created ON dlx_runs (created)",
+        "CREATE INDEX dlx_runs_name ON dlx_runs (name, created)",
+        f"""CREATE TABLE dlx_metrics (
+            run_id TEXT NOT NULL REFERENCES dlx_runs (id) ON DELETE CASCADE, name TEXT NOT NULL, step BIGINT NOT NULL,
+            value DOUBLE PRECISION, PRIMARY KEY (run_id, name, step)) {clustered}""",
+        f"""CREATE TABLE dlx_segments (
+            run_id TEXT NOT NULL REFERENCES dlx_runs (id) ON DELETE CASCADE, number BIGINT NOT NULL,
+            started DOUBLE PRECISION NOT NULL, ended DOUBLE PRECISION, from_step BIGINT NOT NULL, to_step BIGINT,
+            host TEXT NOT NULL, pid BIGINT NOT NULL, device TEXT NOT NULL, outcome TEXT,
+            PRIMARY KEY (run_id, number)) {clustered}""",
+    )
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_create_runs,)
+NEWEST: Final = len(MIGRATIONS)

@@ -1,0 +1,52 @@
+"""No test reads or writes the user's own places; all tests share one cache of compiled programs, kept between sessions."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that lasts, below `.pytest_cache`: compiled programs, and the fonts Matplotlib found."""
+    if not request.config.pluginmanager.hasplugin("cacheprovider"):
+        return tmp_path_factory.mktemp("cache")
+    return Path(request.config.cache.mkdir("dlx"))
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `~` means while tests run."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path, empty_home: Path) -> None:
+    """Each test starts in its own empty folder, without a store of the user's, a terminal's colours, or a home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DLX_STORE", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("HOME", str(empty_home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_home / ".cache"))
+    monkeypatch.setenv("DLX_CACHE", str(shared_cache))
+    monkeypatch.setenv("MPLCONFIGDIR", str(shared_cache / "matplotlib"))
+    # Processes that a test starts elsewhere run this checkout, installed or not.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """`real_data("titanic/titanic.csv")` is that file or folder of `DLX_TEST_DATA`; where it is absent the test is skipped."""
+    folder = Path(os.environ.get("DLX_TEST_DATA") or ROOT.parent / "shared" / "data")
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"there is no {path}: set DLX_TEST_DATA to a folder with the real data")
+        return path
+
+    return find
