@@ -29,10 +29,14 @@ def train(
     `results/dlx.db`). Raises `dlx.errors.DlxError`; a run that diverges is no error: look at `status` of the record.
     """
     from dlx.config import Override, load_experiment
+    from dlx.events import Finished
     from dlx.experiment.run import start
     from dlx.store import find_run, open_store
 
     changes = [Override(tuple(key.split(".")), value) for key, value in (overrides or {}).items()]
     opened = open_store(store)
-    *_, finished = start(load_experiment(source, changes), opened, name=name, max_seconds=max_seconds)
-    return find_run(opened, finished.run)
+    run = ""
+    for event in start(load_experiment(source, changes), opened, name=name, max_seconds=max_seconds):
+        if isinstance(event, Finished):
+            run = event.run
+    return find_run(opened, run)

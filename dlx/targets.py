@@ -19,7 +19,9 @@ def load_target(target: str) -> Any:
     module_name, colon, name = target.rpartition(":")
     if not colon or not module_name or not name.isidentifier():
         raise ConfigError(f"target {target!r}: write file.py:name or package.module:name")
-    module = _from_file(Path(module_name).expanduser(), target) if module_name.endswith(".py") else _by_name(module_name, target)
+    module = (
+        _from_file(Path(module_name).expanduser(), target) if module_name.endswith(".py") else _by_name(module_name, target)
+    )
     if name not in vars(module):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise ConfigError(f"target {target!r}: {module_name} has no {name!r}; it has {', '.join(public) or 'nothing'}")

@@ -7,25 +7,17 @@ import typer
 from dlx.cli import options
 from dlx.cli.experiment import Words, experiment_from
 
-models = typer.Typer(help="The networks.", no_args_is_help=True)
-data = typer.Typer(help="The data sources.", no_args_is_help=True)
-recipes = typer.Typer(help="The experiments that ship with dlx.", no_args_is_help=True)
-config = typer.Typer(help="The config's own description.", no_args_is_help=True)
 
-
-@models.command("ls")
 def list_models(as_json: options.AsJson = False) -> None:
     """List the kinds of `model.kind` with their keys."""
     _list_kinds("model", as_json=as_json)
 
 
-@data.command("ls")
 def list_data(as_json: options.AsJson = False) -> None:
     """List the kinds of `data.kind` with their keys."""
     _list_kinds("data", as_json=as_json)
 
 
-@models.command("show")
 def show_model(
     arguments: options.Arguments = None,
     data: options.Data = None,
@@ -45,7 +37,6 @@ def show_model(
         for_output().print(layers_table(layers))
 
 
-@recipes.command("ls")
 def list_recipes(as_json: options.AsJson = False) -> None:
     """List the recipes."""
     from dlx.config.load import recipes as all_recipes
@@ -59,7 +50,6 @@ def list_recipes(as_json: options.AsJson = False) -> None:
         for_output().print(rows_table(("recipe", "what"), [(r.name, r.summary) for r in found]))
 
 
-@recipes.command("show")
 def show_recipe(name: Annotated[str, typer.Argument(help="The recipe's name.")]) -> None:
     """Print a recipe's YAML: a starting point for your own file."""
     from dlx.config.load import find_recipe
@@ -67,7 +57,6 @@ def show_recipe(name: Annotated[str, typer.Argument(help="The recipe's name.")])
     typer.echo(find_recipe(name).text, nl=False)
 
 
-@config.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a config file, from which editors complete and check."""
     import json
@@ -88,3 +77,15 @@ def _list_kinds(section: str, *, as_json: bool) -> None:
     else:
         rows = [(k.kind, f"{k.summary}\n{', '.join(f'{key}={value}' for key, value in k.keys.items())}") for k in found]
         for_output().print(rows_table(("kind", "what, and the keys with their defaults"), rows))
+
+
+models = typer.Typer(help="The networks.", no_args_is_help=True)
+models.command("ls")(list_models)
+models.command("show")(show_model)
+data = typer.Typer(help="The data sources.", no_args_is_help=True)
+data.command("ls")(list_data)
+recipes = typer.Typer(help="The experiments that ship with dlx.", no_args_is_help=True)
+recipes.command("ls")(list_recipes)
+recipes.command("show")(show_recipe)
+config = typer.Typer(help="The config's own description.", no_args_is_help=True)
+config.command("schema")(schema)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from dlx.errors import MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from dlx.config import Experiment, Override
+    from dlx.config import Experiment
 
-TABLES = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
+TABLES: Final = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
+Change = tuple[str, Any]
+"""A dotted key of the config and its new value."""
 COMPRESSED = ("gz", "bz2", "xz", "zip", "zst")
 
 
@@ -28,29 +30,32 @@ class Words:
 
 def experiment_from(words: Words) -> Experiment:
     """The experiment that the words mean. Imports the config classes, so only commands that run one call it."""
-    from dlx.config import load_experiment, parse_override
+    from dlx.config import Override, load_experiment, parse_override
 
     rest = list(words.arguments or ())
     source = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("~") else None
-    short = [*_data_overrides(words.data, words.target), *_model_overrides(words.model)]
+    short = [
+        Override(tuple(key.split(".")), value)
+        for key, value in (*_data_changes(words.data, words.target), *_model_changes(words.model))
+    ]
     if source is None and words.data is not None:
         source = "table"
     return load_experiment(source, [*short, *(parse_override(word) for word in rest)])
 
 
-def _data_overrides(data: str | None, target: Sequence[str] | None) -> list[Override]:
+def _data_changes(data: str | None, target: Sequence[str] | None) -> list[Change]:
     if data is None:
         if target:
             raise UsageError("--target names a column of --data: give --data FILE too")
         return []
     kind = _data_kind(data)
     if kind == "python":
-        return [Override(("data", "kind"), kind), Override(("data", "target"), data)]
-    overrides = [Override(("data", "kind"), kind), Override(("data", "path"), data)]
+        return [("data.kind", kind), ("data.target", data)]
+    overrides = [("data.kind", kind), ("data.path", data)]
     if kind in ("csv", "parquet"):
         if not target:
             raise UsageError(f"--data {data} is a table: name the column to predict with --target COLUMN")
-        overrides.append(Override(("data", "target"), target[0] if len(target) == 1 else list(target)))
+        overrides.append(("data.target", target[0] if len(target) == 1 else list(target)))
     elif target:
         raise UsageError(f"--target is for tables; {data} brings its own targets: leave --target out")
     return overrides
@@ -73,9 +78,11 @@ def _data_kind(data: str) -> str:
     if last == "tar":
         return "image-folder"
     if last not in TABLES:
-        raise UsageError(f"--data {data}: the ending says neither csv, tsv, parquet nor npz; write data.kind=... data.path=... instead")
+        raise UsageError(
+            f"--data {data}: the ending says neither csv, tsv, parquet nor npz; write data.kind=... data.path=... instead"
+        )
     return TABLES[last]
 
 
-def _model_overrides(model: str | None) -> list[Override]:
-    return [] if model is None else [Override(("model", "kind"), "python"), Override(("model", "target"), model)]
+def _model_changes(model: str | None) -> list[Change]:
+    return [] if model is None else [("model.kind", "python"), ("model.target", model)]

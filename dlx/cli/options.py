@@ -6,7 +6,12 @@ import typer
 
 Store = Annotated[
     str | None,
-    typer.Option("--store", envvar="DLX_STORE", help="Where runs are kept: a SQLite file or a postgresql+psycopg:// URL.", show_default="results/dlx.db"),
+    typer.Option(
+        "--store",
+        envvar="DLX_STORE",
+        help="Where runs are kept: a SQLite file or a postgresql+psycopg:// URL.",
+        show_default="results/dlx.db",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Arguments = Annotated[

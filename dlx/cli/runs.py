@@ -11,10 +11,7 @@ from dlx.errors import Status, UsageError
 Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, a name, or `latest`.")]
 POLL_SECONDS = 1.0
 
-runs = typer.Typer(help="List, show, follow and remove runs.", no_args_is_help=True)
 
-
-@runs.command("ls")
 def list_(
     store: options.Store = None,
     status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
@@ -41,7 +38,6 @@ def list_(
         for_output().print(runs_table(found) if found else "no runs")
 
 
-@runs.command()
 def show(run: Run, store: options.Store = None, as_json: options.AsJson = False) -> None:
     """Show one run: outcome, scores, config, where it ran."""
     from dlx.report.console import for_output, print_json
@@ -57,7 +53,6 @@ def show(run: Run, store: options.Store = None, as_json: options.AsJson = False)
         console.print(line)
 
 
-@runs.command("rm")
 def remove(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, beginnings of ids, names, or `latest`.")],
     store: options.Store = None,
@@ -82,7 +77,6 @@ def remove(
         console.print(f"removed {record.id}")
 
 
-@runs.command()
 def tail(
     run: Run = "latest",
     store: options.Store = None,
@@ -107,3 +101,10 @@ def tail(
             console.print(line)
             last = step
     console.print(f"run {record.id} {colored(record.status)}: {record.message}", soft_wrap=True)
+
+
+runs = typer.Typer(help="List, show, follow and remove runs.", no_args_is_help=True)
+runs.command("ls")(list_)
+runs.command("show")(show)
+runs.command("rm")(remove)
+runs.command("tail")(tail)

@@ -74,7 +74,9 @@ def _events(words: Words, name: str | None, resume: str | None, max_time: str | 
             raise UsageError("--resume auto continues the run of a name: give --name NAME too")
         return run.resume_or_start(experiment_from(words), open_store(store_url), name=name, max_seconds=limit)
     if words != Words() or name is not None:
-        raise UsageError("--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name")
+        raise UsageError(
+            "--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name"
+        )
     store = open_store(store_url, create=False)
     return run.resume(find_run(store, resume), store, max_seconds=limit)
 
@@ -87,5 +89,7 @@ def _seconds(text: str) -> float:
     except ValueError as error:
         raise UsageError(f"--max-time: {error}") from error
     if duration.unit != "seconds":
-        raise UsageError(f"--max-time {text}: give wall-clock time, such as '10 minutes'; train.duration counts epochs and steps")
+        raise UsageError(
+            f"--max-time {text}: give wall-clock time, such as '10 minutes'; train.duration counts epochs and steps"
+        )
     return duration.value

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Final
 
 from dlx.config.experiment import kinds
 
-GROUPS = {"model": "dlx.models", "data": "dlx.data"}
+GROUPS: Final = {"model": "dlx.models", "data": "dlx.data"}
 """The entry-point groups in which packages offer their own kinds."""
 
 

@@ -127,7 +127,9 @@ def validate_stored(tree: Mapping[str, Any], where: str) -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where} was stored by another version of dlx, whose config this one cannot read: {error}") from error
+        raise ConfigError(
+            f"{where} was stored by another version of dlx, whose config this one cannot read: {error}"
+        ) from error
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -32,7 +32,7 @@ def _shift(images: jax.Array, pixels: int, key: jax.Array) -> jax.Array:
     _, height, width, channels = images.shape
     edge = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = jnp.pad(images, edge, constant_values=0.0)
-    inside = jnp.pad(jnp.ones(images.shape[:3] + (1,), bool), edge)
+    inside = jnp.pad(jnp.ones((*images.shape[:3], 1), bool), edge)
     padded = jnp.where(inside, padded, images.min())
     offsets = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)  # (b, 2)
 

@@ -65,7 +65,9 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
             damaged.append(f"{path.name} ({_first_line(error)})")
             continue
         return Checkpoint(state["step"], _shaped(arrays, template, path), state["numbers"], state["pending"])
-    found = f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
+    found = (
+        f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
+    )
     raise DataError(f"{found}; train again under a new name")
 
 
@@ -122,7 +124,10 @@ def _shaped(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
 
 
 def _digest(arrays: Mapping[str, np.ndarray], state: str) -> str:

@@ -19,6 +19,8 @@ from dlx.errors import DataError
 from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured
 from dlx.tasks import LearnerState
 
+CONTINUE = Decision()
+"""The answer that changes nothing."""
 TRAIN_SAMPLE = 10_000
 """At most so many training examples are scored at the end, to tell overfitting."""
 
@@ -73,7 +75,14 @@ class Cohort:
         k = self.lanes
         worst = np.full(k, -np.inf if self.plan.maximize else np.inf)
         return Progress(
-            0, lanes, self.program.copy(judged(lanes.learner)), worst, np.full(k, -1), np.zeros(k, int), np.zeros(k, bool), pending={}
+            0,
+            lanes,
+            self.program.copy(judged(lanes.learner)),
+            worst,
+            np.full(k, -1),
+            np.zeros(k, int),
+            np.zeros(k, bool),
+            pending={},
         )
 
     def restore(self, folders: Sequence[Path]) -> Generator[Event, Decision | None, Progress]:
@@ -98,7 +107,7 @@ class Cohort:
             {name: np.stack([np.asarray(s.pending[name]) for s in saved]) for name in saved[0].pending},
         )
 
-    def train(self, progress: Progress, first: Decision = Decision()) -> Generator[Event, Decision | None, Progress]:
+    def train(self, progress: Progress, first: Decision = CONTINUE) -> Generator[Event, Decision | None, Progress]:
         """Takes steps until the plan's end, until no lane is left, or until a decision says stop.
 
         `first` is the decision before the first chunk; each event is answered with the next one.

@@ -58,7 +58,8 @@ def make_feed(dataset: Dataset, placement: Placement, *, stream: bool | None = N
     inputs = np.concatenate([part.inputs for part in parts.values()])
     targets = np.concatenate([part.targets for part in parts.values()])
     sizes = {name: len(part) for name, part in parts.items()}
-    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
+    ends = np.cumsum(list(sizes.values())).tolist()
+    starts = {name: end - size for (name, size), end in zip(sizes.items(), ends, strict=True)}
     mean, inverse_std = dataset.scaling.mean, dataset.scaling.inverse_std
     streamed = not data_fits(inputs.nbytes + targets.nbytes) if stream is None else stream
     sharding = placement.replicated

@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +77,10 @@ def _register(cls: type[Config]) -> None:
         values = vars(config)
         return [values[name] for name in children], Structure(static, tuple(values[name] for name in static))
 
-    def unflatten(structure: Structure, leaves: Sequence[Any]) -> Config:
+    def unflatten(structure: Structure, leaves: Iterable[Any]) -> Config:
         # Not validated: inside a trace the leaves are tracers.
-        return cls.model_construct(**dict(zip(structure.names, structure.values, strict=True)), **dict(zip(children, leaves)))
+        names, values = (*structure.names, *children), (*structure.values, *leaves)
+        return cls.model_construct(**dict(zip(names, values, strict=True)))
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 

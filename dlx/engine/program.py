@@ -6,7 +6,7 @@ one never compiles anything, in this process or, through the persistent cache, i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from dlx.tasks import Task
 Name = Literal["init", "train", "evaluate", "keep"]
 
 # LLVM spends most of the start-up on the random numbers of `init`; at level 1 that costs a fifth and nothing is slower.
-_QUICK = {"xla_backend_optimization_level": 1}
+_QUICK: Final = {"xla_backend_optimization_level": 1}
 
 
 @dataclass(frozen=True)

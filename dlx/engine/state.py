@@ -17,12 +17,15 @@ class LaneState(NamedTuple):
 
 
 class DeviceData(NamedTuple):
-    """Examples on the device, raw, with the scaling that turns them into a network's inputs."""
+    """Examples on the device, raw, with the scaling that turns them into a network's inputs.
 
-    inputs: jax.Array
-    targets: jax.Array
-    mean: jax.Array
-    inverse_std: jax.Array
+    `inputs` (n, ...), `targets` (n, ...), `mean` and `inverse_std` of one example's last axis: arrays, or their shapes.
+    """
+
+    inputs: Any
+    targets: Any
+    mean: Any
+    inverse_std: Any
 
 
 def step_key(seed: jax.Array | int, stream: str, step: jax.Array | int) -> jax.Array:

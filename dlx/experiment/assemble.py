@@ -86,7 +86,7 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
         )
     per_epoch = examples // batch
     total = config.train.duration.steps(per_epoch)
-    task = build_task(config.task, dataset.spec, total, per_epoch)
+    task = build_task(config.task or default_task(dataset.spec.target), dataset.spec, total, per_epoch)
     monitor, maximize = _monitor(config, dataset, task)
     plan = Plan(
         total_steps=total,

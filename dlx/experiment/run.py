@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Generator, Iterator
+from typing import Any
 
 from dlx import engine
 from dlx.config import Experiment
@@ -91,9 +92,7 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
         yield from session.run(begin())
 
 
-def resume_or_start(
-    config: Experiment, store: Store, *, name: str, max_seconds: float | None = None
-) -> Iterator[Event]:
+def resume_or_start(config: Experiment, store: Store, *, name: str, max_seconds: float | None = None) -> Iterator[Event]:
     """What cron wants: continues the newest run of a name if it is unfinished, reports it if complete, else starts it.
 
     Raises `ConfigError` when the run of that name was started with another config.
@@ -136,7 +135,7 @@ def _started(assembly: Assembly, session: Session, name: str | None, step: int) 
     )
 
 
-def _differences(run: RunRecord, environment: dict[str, object]) -> Iterator[Notice]:
+def _differences(run: RunRecord, environment: dict[str, Any]) -> Iterator[Notice]:
     """Says where this machine is not the one that the run was started on: bits may then differ."""
     was, now = run.environment, environment
     pairs = [("device", was.get("device"), now["device"]), ("python", was.get("python"), now["python"])]

@@ -114,18 +114,24 @@ def _input_gradient(g: Array, w: Array, geometry: _Geometry) -> Array:
     """The gradient (b, p, q, o) spread back by the mirrored kernels: (b, h, w, i). Stride 1 only."""
     r, s = w.shape[:2]
     (top, bottom), (left, right) = geometry.padding
-    g = _pad(g, ((r - 1 - top, r - 1 - bottom), (s - 1 - left, s - 1 - right)))
-    return _plain(g, jnp.flip(w, (0, 1)).swapaxes(2, 3), _VALID)
+    wanted = ((r - 1 - top, r - 1 - bottom), (s - 1 - left, s - 1 - right))
+    # The convolution pads for itself, which saves a pass over the images; it cannot cut, as wide paddings ask for.
+    if min(*wanted[0], *wanted[1]) < 0:
+        g, wanted = _pad(g, wanted), _VALID.padding
+    return _plain(g, jnp.flip(w, (0, 1)).swapaxes(2, 3), _Geometry((1, 1), wanted, (1, 1)))
 
 
 def _kernel_gradient(x: Array, g: Array, geometry: _Geometry) -> Array:
     """The input correlated with the gradient, examples in the role of the channels: (r, s, i, o). Stride 1 only."""
-    images = _pad(x, geometry.padding).transpose(3, 1, 2, 0)  # (i, h, w, b)
-    kernels = g.transpose(1, 2, 0, 3)  # (p, q, b, o)
-    parts = [
-        _plain(images[..., n : n + _CHUNK], kernels[:, :, n : n + _CHUNK], _VALID, _accumulator(x))
-        for n in range(0, x.shape[0], _CHUNK)
-    ]
+    whole = x.shape[0] // _CHUNK * _CHUNK
+    # All whole chunks change their layout in one pass, (chunks, i, h, w, 16) and (chunks, p, q, 16, o), and lie together.
+    images = x[:whole].reshape(-1, _CHUNK, *x.shape[1:]).transpose(0, 4, 2, 3, 1)
+    kernels = g[:whole].reshape(-1, _CHUNK, *g.shape[1:]).transpose(0, 2, 3, 1, 4)
+    pairs = list(zip(images, kernels, strict=True))
+    if whole < x.shape[0]:
+        pairs.append((x[whole:].transpose(3, 1, 2, 0), g[whole:].transpose(1, 2, 0, 3)))
+    padded = _Geometry((1, 1), geometry.padding, (1, 1))
+    parts = [_plain(image, kernel, padded, _accumulator(x)) for image, kernel in pairs]
     return sum(parts[1:], parts[0]).transpose(1, 2, 0, 3)
 
 

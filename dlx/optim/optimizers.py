@@ -58,9 +58,7 @@ def _rule(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformati
         case kinds.Yogi():
             return optax.yogi(rate, config.b1, config.b2, config.eps)
         case kinds.Adafactor():
-            return optax.adafactor(
-                rate, min_dim_size_to_factor=config.min_dim_size_to_factor, decay_rate=config.decay_rate
-            )
+            return optax.adafactor(rate, min_dim_size_to_factor=config.min_dim_size_to_factor, decay_rate=config.decay_rate)
         case kinds.Adan():
             return optax.adan(
                 rate, config.b1, config.b2, config.b3, config.eps, weight_decay=config.weight_decay, mask=is_weight
@@ -133,5 +131,3 @@ def _adamw(config: kinds.AdamW, rate: Schedule) -> optax.GradientTransformation:
         case "adamaxw":
             return optax.adamaxw(rate, b1, b2, eps, weight_decay=decay, mask=is_weight)
     assert_never(config.kind)
-
-

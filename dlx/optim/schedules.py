@@ -5,10 +5,11 @@ from typing import assert_never
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from dlx.config.schedule import Constant, Cosine, Exponential, ScheduleConfig, Step, WarmupCosine
 
-Schedule = Callable[[jax.Array], jax.Array]
+Schedule = Callable[[ArrayLike], jax.Array]
 
 
 def build_schedule(config: ScheduleConfig, peak: jax.Array | float, total_steps: int, steps_per_epoch: int) -> Schedule:
@@ -17,7 +18,7 @@ def build_schedule(config: ScheduleConfig, peak: jax.Array | float, total_steps:
     `peak` and the config's `Lane` fields may be tracers: one compiled program serves every rate.
     """
 
-    def schedule(step: jax.Array) -> jax.Array:
+    def schedule(step: ArrayLike) -> jax.Array:
         t = jnp.minimum(jnp.asarray(step, jnp.float32), total_steps)
         return jnp.asarray(peak, jnp.float32) * _factor(config, t, total_steps, steps_per_epoch)
 

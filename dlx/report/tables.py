@@ -1,7 +1,7 @@
 """Records and results as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -12,8 +12,8 @@ from dlx.events import Finished, Started
 from dlx.report.words import moment, number, seconds
 from dlx.store import RunRecord, RunSummary, Segment
 
-SPLITS = ("train", "validation", "test")
-_COLORS = {
+SPLITS: Final = ("train", "validation", "test")
+_COLORS: Final = {
     Status.COMPLETED: "green",
     Status.RUNNING: "cyan",
     Status.PRUNED: "blue",
@@ -233,5 +233,3 @@ def _metric(metrics: Mapping[str, float], name: str) -> str:
 def grid(*, header: bool = True) -> Table:
     """A table without lines, as all of dlx's are."""
     return Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-
-

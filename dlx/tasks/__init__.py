@@ -17,7 +17,9 @@ from dlx.tasks.supervised import Supervised
 def build_task(config: TaskConfig, spec: Spec, total_steps: int, steps_per_epoch: int) -> Task:
     """The task of a config on data of a given spec. Raises `ConfigError` when the two do not fit."""
     if target_kind(config) != spec.target:
-        raise ConfigError(f"task.kind is {config.kind}, but the target {', '.join(spec.target_names)} holds {_words(spec.target)}")
+        raise ConfigError(
+            f"task.kind is {config.kind}, but the target {', '.join(spec.target_names)} holds {_words(spec.target)}"
+        )
     match config:
         case Classify():
             return Supervised(Classification(config, spec), spec, total_steps, steps_per_epoch)

@@ -21,7 +21,9 @@ class Classification:
         self.classes = spec.outputs
         self.top_k = config.top_k
         if self.top_k is not None and self.top_k >= self.classes:
-            raise ConfigError(f"task.top_k is {self.top_k}, but the data has {self.classes} classes: every guess would be right")
+            raise ConfigError(
+                f"task.top_k is {self.top_k}, but the data has {self.classes} classes: every guess would be right"
+            )
         counts = np.asarray(spec.class_counts, np.float64)
         balanced = counts.sum() / (len(counts) * np.maximum(counts, 1))
         self.weights = _weights(config.class_weights, balanced, spec.classes)
@@ -46,7 +48,7 @@ class Classification:
         return sums
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """accuracy; with the full sums also f1 (macro) and accuracy_top_k."""
+        """Accuracy; with the full sums also f1 (macro) and accuracy_top_k."""
         count = float(sums["count"])
         metrics = {"accuracy": float(sums["correct"]) / count}
         if "guessed" in sums:
@@ -89,7 +91,7 @@ class Multilabelling:
         return sums
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """accuracy (share of right labels); with the full sums subset_accuracy, f1 (micro) and f1_macro."""
+        """Accuracy (share of right labels); with the full sums subset_accuracy, f1 (micro) and f1_macro."""
         count = float(sums["count"])
         metrics = {"accuracy": float(sums["correct"]) / count}
         if "guessed" in sums:

@@ -36,8 +36,10 @@ class LearnerState(NamedTuple):
 class Task(Protocol):
     """One learning problem. Tasks know one lane; only the engine knows that there are many."""
 
-    scores: Mapping[str, bool]
-    """Every metric that it can report, and whether more is better. The first one chooses the best checkpoint."""
+    @property
+    def scores(self) -> Mapping[str, bool]:
+        """Every metric that it can report, and whether more is better. The first one chooses the best checkpoint."""
+        ...
 
     def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
         """Parameters, running statistics, optimizer state."""

@@ -19,13 +19,16 @@ from dlx.tasks.state import Batch, Key, LearnerState, Sums
 class Problem(Protocol):
     """A loss with its scores. The arrays are those of one batch."""
 
-    scores: Mapping[str, bool]
+    @property
+    def scores(self) -> Mapping[str, bool]:
+        """Every metric but the loss, and whether more is better; the one to choose by comes first."""
+        ...
 
-    def loss(self, config: Any, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def loss(self, config: Any, outputs: jax.Array, targets: jax.Array, /) -> tuple[jax.Array, jax.Array]:
         """Each example's loss (b,) and its weight in the mean (b,)."""
         ...
 
-    def sums(self, outputs: jax.Array, targets: jax.Array, weight: jax.Array, *, full: bool) -> Sums:
+    def sums(self, outputs: jax.Array, targets: jax.Array, weight: jax.Array, /, *, full: bool) -> Sums:
         """What the metrics are made of; `full` outside training, where there is time for more."""
         ...
 
@@ -50,20 +53,26 @@ class Supervised:
         return LearnerState(params, rest, self._optimizer(config).init(params))
 
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
-        """One gradient step on the weighted mean loss plus the penalties."""
-        noise, dropout = jax.random.split(key)
-        inputs = augment(config.data.augment, batch.inputs, noise)
+        """One gradient step on the objective."""
 
         def objective(params: Any) -> tuple[jax.Array, tuple[Any, Sums]]:
-            outputs, rest = self.network.apply(config, params, state.rest, inputs, dropout, train=True)
-            sums = self._score(config, outputs, batch, full=False)
-            return sums["loss"] / sums["weight"] + penalty(config.optimizer, params), (rest, sums)
+            return self.objective(config, params, state.rest, batch, key)
 
         (value, (rest, sums)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt = self._optimizer(config).update(
             gradient, state.opt, state.params, value=value, grad=gradient, value_fn=lambda p: objective(p)[0]
         )
         return LearnerState(optax.apply_updates(state.params, updates), rest, opt), sums
+
+    def objective(
+        self, config: Experiment, params: Any, rest: Any, batch: Batch, key: Key
+    ) -> tuple[jax.Array, tuple[Any, Sums]]:
+        """What training minimizes: the weighted mean loss plus the penalties. Also the new statistics, and the sums."""
+        noise, dropout = jax.random.split(key)
+        inputs = augment(config.data.augment, batch.inputs, noise)
+        outputs, rest = self.network.apply(config, params, rest, inputs, dropout, train=True)
+        sums = self._score(config, outputs, batch, full=False)
+        return sums["loss"] / sums["weight"] + penalty(config.optimizer, params), (rest, sums)
 
     def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
         """Scores a batch with dropout off and the running statistics of batch normalization."""

@@ -9,7 +9,9 @@ from dlx.config import Duration
 UNITS = {"epochs": ("epoch", "epochs", "EPOCHS"), "steps": ("step", "steps"), "seconds": ("s", "sec", "seconds")}
 
 
-@given(st.sampled_from(sorted(UNITS)).flatmap(lambda u: st.tuples(st.just(u), st.sampled_from(UNITS[u]))), st.integers(1, 10**9))
+@given(
+    st.sampled_from(sorted(UNITS)).flatmap(lambda u: st.tuples(st.just(u), st.sampled_from(UNITS[u]))), st.integers(1, 10**9)
+)
 def test_every_spelling_is_read(unit, value):
     assert Duration.parse(f" {value}  {unit[1]} ") == Duration(value, unit[0])
 
@@ -30,9 +32,7 @@ def test_any_text_is_a_duration_or_a_value_error(text):
     assert duration.value > 0
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10 minutes", 600), ("1.5 h", 5400), ("2 min", 120)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10 minutes", 600), ("1.5 h", 5400), ("2 min", 120)])
 def test_minutes_and_hours_are_seconds(text, seconds):
     assert Duration.parse(text) == Duration(seconds, "seconds")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +22,7 @@ train: {duration: 5 epochs}
 
 def complaint(text: str, *overrides: str) -> str:
     """What a file of that text is told."""
-    with open("my.yaml", "w") as file:
-        file.write(text)
+    Path("my.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_experiment("my.yaml", [parse_override(o) for o in overrides])
     return str(caught.value)
@@ -60,12 +60,18 @@ def test_yaml_is_1_2_so_that_1e_3_is_a_number():
         (GOOD.replace("5 epochs", "5 minutes"), "bound the time with --max-time"),
         (GOOD.replace("data: {kind: digits}\n", ""), "my.yaml: data: is missing"),
         (GOOD.replace("{kind: digits}", "{kind: csv, path: x.csv}"), "my.yaml:1: data.target: is missing"),
-        (GOOD + "train: {}", "my.yaml:6: found duplicate key \"train\"; keep one of the two"),
+        (GOOD + "train: {}", 'my.yaml:6: found duplicate key "train"; keep one of the two'),
         (GOOD + "x: [", "this is not valid YAML"),
         ("- 1\n- 2\n", "a config is a mapping with the keys task, data, model"),
         ("", "a config is a mapping"),
-        (GOOD.replace("{kind: digits}", "{kind: digits, augment: [{kind: shift, pixel: 1}]}"), "data.augment.0.pixel: is not a key of data.augment.0; did you mean data.augment.0.pixels?"),
-        (GOOD.replace("{kind: digits}", "{kind: digits, augment: [{kind: turn}]}"), "data.augment.0: has the unknown kind 'turn'; it is one of flip, shift, noise"),
+        (
+            GOOD.replace("{kind: digits}", "{kind: digits, augment: [{kind: shift, pixel: 1}]}"),
+            "data.augment.0.pixel: is not a key of data.augment.0; did you mean data.augment.0.pixels?",
+        ),
+        (
+            GOOD.replace("{kind: digits}", "{kind: digits, augment: [{kind: turn}]}"),
+            "data.augment.0: has the unknown kind 'turn'; it is one of flip, shift, noise",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_the_remedy(text, sentence):

@@ -13,7 +13,7 @@ from dlx.data import Spec
 from dlx.engine import register_configs
 from dlx.tasks import Batch, build_task
 
-USERS_NET = '''
+USERS_NET = """
 from flax import nnx
 
 class Net(nnx.Module):
@@ -23,7 +23,7 @@ class Net(nnx.Module):
 
     def __call__(self, x):
         return self.out(self.norm(x))
-'''
+"""
 
 MODELS = {
     "linear": {"kind": "linear"},

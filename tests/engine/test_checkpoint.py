@@ -11,7 +11,12 @@ from dlx.errors import CannotWriteError, DataError
 
 
 def tree(value: float, width: int = 3):
-    return {"w": np.full((2, width), value, np.float32), "empty": (), "n": np.asarray(7, np.int32), "z": np.zeros((0, 4), np.float32)}
+    return {
+        "w": np.full((2, width), value, np.float32),
+        "empty": (),
+        "n": np.asarray(7, np.int32),
+        "z": np.zeros((0, 4), np.float32),
+    }
 
 
 TEMPLATE = {"w": np.zeros((1, 2, 3)), "empty": (), "n": np.zeros(1), "z": np.zeros((1, 0, 4))}

@@ -91,7 +91,10 @@ def test_the_length_of_chunks_changes_no_bit(cohort, experiment, steps):
     assert measured[0] == 4 < measured[1]
     assert_same_bits(whole.lanes, cut.lanes)
     assert_same_bits(whole.best, cut.best)
-    stored = [[e for e in events if isinstance(e, Evaluated) or (isinstance(e, Measured) and e.complete)] for events in (whole_events, cut_events)]
+    stored = [
+        [e for e in events if isinstance(e, Evaluated) or (isinstance(e, Measured) and e.complete)]
+        for events in (whole_events, cut_events)
+    ]
     assert stored[0] == stored[1], "metrics are those of the interval, however it was cut"
 
 

@@ -15,7 +15,14 @@ def config(*overrides: str):
 
 @pytest.mark.parametrize(
     "change",
-    ["optimizer.lr=0.5", "model.dropout=0.4", "optimizer.weight_decay=0", "schedule.warmup=0.5", "train.seed=9", "task.label_smoothing=0.1"],
+    [
+        "optimizer.lr=0.5",
+        "model.dropout=0.4",
+        "optimizer.weight_decay=0",
+        "schedule.warmup=0.5",
+        "train.seed=9",
+        "task.label_smoothing=0.1",
+    ],
 )
 def test_a_lane_field_does_not_change_the_program(change):
     assert structure(config(change)) == structure(config())

@@ -1,7 +1,6 @@
 """A run that was stopped or killed and resumed equals the one that was not, bit for bit."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -19,7 +18,12 @@ from dlx.events import Finished, Measured, Notice, Started
 from dlx.experiment.run import resume, resume_or_start, start
 from dlx.store import curves, find_run, list_runs, open_store
 
-SLOW_ENOUGH = ["train.duration=3000 steps", "train.evaluate_every=50 steps", "train.checkpoint_every=7 steps", "model.hidden=[8]"]
+SLOW_ENOUGH = [
+    "train.duration=3000 steps",
+    "train.evaluate_every=50 steps",
+    "train.checkpoint_every=7 steps",
+    "model.hidden=[8]",
+]
 TINY = ["train.duration=40 steps", "train.evaluate_every=10 steps", "train.checkpoint_every=6 steps", "model.hidden=[8]"]
 
 
@@ -58,13 +62,11 @@ def test_closing_the_events_early_and_resuming(store, stop_after):
     """A reader that leaves in the middle of an interval leaves a resumable run."""
     whole = run_to_end(start(config(), store))
     events = start(config(), store)
-    for seen, event in enumerate(e for e in events if isinstance(e, Measured)):
-        if seen == stop_after:
-            events.close()
-            break
+    measured = [next(e for e in events if isinstance(e, Measured)) for _ in range(stop_after + 1)]
+    events.close()
     stopped = find_run(store, "latest")
     assert stopped.status is Status.INTERRUPTED
-    assert stopped.step == event.step
+    assert stopped.step == measured[-1].step
     resumed = run_to_end(resume(stopped, store))
     assert resumed.status is Status.COMPLETED
     assert_equal_runs(store, whole.run, resumed.run)
@@ -177,7 +179,9 @@ def test_a_signal_saves_and_leaves_with_75(tmp_path, number):
     assert f"dlx train --resume {last['run']}" in last["message"]
     store = open_store()
     assert find_run(store, last["run"]).step == last["steps"] > 0
-    assert f"step-{last['steps']:08d}.safetensors" in os.listdir(store.run_folder(last["run"]) / "checkpoints")
+    assert f"step-{last['steps']:08d}.safetensors" in {
+        p.name for p in (store.run_folder(last["run"]) / "checkpoints").iterdir()
+    }
 
 
 @pytest.mark.slow

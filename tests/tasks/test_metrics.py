@@ -87,7 +87,9 @@ def test_balanced_weights_are_those_of_scikit_learn():
     labels = np.repeat([0, 1, 2], [20, 10, 15])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
     spec = Spec((5,), "class", 3, ("a", "b", "c"), (20, 10, 15), ("kind",), (), (), 45)
-    _, weight = Classification(Classify(class_weights="balanced"), spec).loss(Classify(), LOGITS[:, :3], np.int32([0, 1, 2] * 16 + [0, 1]))
+    _, weight = Classification(Classify(class_weights="balanced"), spec).loss(
+        Classify(), LOGITS[:, :3], np.int32([0, 1, 2] * 16 + [0, 1])
+    )
     np.testing.assert_allclose(weight[:3], expected, rtol=1e-6)
 
 
@@ -123,7 +125,9 @@ def test_regression_losses_are_those_of_standardized_targets(kind, formula):
 
 
 def test_a_task_refuses_data_of_another_kind():
-    with pytest.raises(ConfigError, match=r"task.kind is regress, but the target kind holds one class of several: use task.kind=classify"):
+    with pytest.raises(
+        ConfigError, match=r"task.kind is regress, but the target kind holds one class of several: use task.kind=classify"
+    ):
         build_task(Regress(), CLASS_SPEC, 10, 5)
 
 
