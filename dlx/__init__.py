@@ -34,9 +34,10 @@ def train(
     from dlx.store import find_run, open_store
 
     changes = [Override(tuple(key.split(".")), value) for key, value in (overrides or {}).items()]
-    opened = open_store(store)
-    run = ""
-    for event in start(load_experiment(source, changes), opened, name=name, max_seconds=max_seconds):
-        if isinstance(event, Finished):
-            run = event.run
-    return find_run(opened, run)
+    config = load_experiment(source, changes)
+    with open_store(store) as opened:
+        run = ""
+        for event in start(config, opened, name=name, max_seconds=max_seconds):
+            if isinstance(event, Finished):
+                run = event.run
+        return find_run(opened, run)

@@ -58,6 +58,8 @@ class Started:
     steps_per_epoch: int
     batch_size: int
     parameters: int
+    monitor: str
+    """The metric that chooses the best weights."""
     device: str
     resumed: bool
 

@@ -29,9 +29,8 @@ def list_(
     from dlx.report.tables import run_json, runs_table
     from dlx.store import list_runs, open_store
 
-    found = list_runs(
-        open_store(store, create=False), status=status, name=name, sort=sort, limit=limit, where=tuple(where or ())
-    )
+    with open_store(store, create=False) as opened:
+        found = list_runs(opened, status=status, name=name, sort=sort, limit=limit, where=tuple(where or ()))
     if as_json:
         print_json({"runs": [run_json(run) for run in found]})
     else:
@@ -44,7 +43,8 @@ def show(run: Run, store: options.Store = None, as_json: options.AsJson = False)
     from dlx.report.tables import run_json, run_lines
     from dlx.store import find_run, open_store
 
-    found = find_run(open_store(store, create=False), run)
+    with open_store(store, create=False) as opened:
+        found = find_run(opened, run)
     if as_json:
         print_json(run_json(found))
         return
@@ -64,17 +64,16 @@ def remove(
     from dlx.report.console import for_people
     from dlx.store import delete_run, find_run, open_store
 
-    opened = open_store(store, create=False)
-    found = [find_run(opened, text) for text in run]
-    console = for_people()
-    if not yes:
-        names = ", ".join(f"{r.id} ({r.name})" if r.name else r.id for r in found)
-        if not sys.stdin.isatty():
-            raise UsageError(f"remove {names}? Say --yes where nobody can be asked")
-        typer.confirm(f"remove {names} for ever?", abort=True, err=True)
-    for record in {r.id: r for r in found}.values():
-        delete_run(opened, record.id)
-        console.print(f"removed {record.id}")
+    with open_store(store, create=False) as opened:
+        found = {record.id: record for record in (find_run(opened, text) for text in run)}
+        if not yes:
+            names = ", ".join(f"{r.id} ({r.name})" if r.name else r.id for r in found.values())
+            if not sys.stdin.isatty():
+                raise UsageError(f"remove {names}? Say --yes where nobody can be asked")
+            typer.confirm(f"remove {names} for ever?", abort=True, err=True)
+        for run_id in found:
+            delete_run(opened, run_id)
+            for_people().print(f"removed {run_id}")
 
 
 def tail(
@@ -84,23 +83,26 @@ def tail(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last evaluations to begin with.")] = 10,
 ) -> None:
     """Follow a run's metrics while another process trains it."""
+    from rich.markup import escape
+
     from dlx.report.console import for_output
     from dlx.report.tables import colored, metric_lines
     from dlx.store import curves, find_run, open_store
 
-    opened, console = open_store(store, create=False), for_output()
-    record = find_run(opened, run)
-    shown = metric_lines(record, curves(opened, record.id))
-    for _, line in shown[len(shown) - lines :] if lines else []:
-        console.print(line)
-    last = shown[-1][0] if shown else -1
-    while follow and record.status is Status.RUNNING:
-        time.sleep(POLL_SECONDS)
-        record = find_run(opened, record.id)
-        for step, line in metric_lines(record, curves(opened, record.id, after=last)):
-            console.print(line)
-            last = step
-    console.print(f"run {record.id} {colored(record.status)}: {record.message}", soft_wrap=True)
+    console = for_output()
+    with open_store(store, create=False) as opened:
+        record = find_run(opened, run)
+        shown = metric_lines(record, curves(opened, record.id))
+        last = shown[-1][0] if shown else -1
+        for _, line in shown[-lines:] if lines else []:
+            console.print(line, soft_wrap=True)
+        while follow and record.status is Status.RUNNING:
+            time.sleep(POLL_SECONDS)
+            record = find_run(opened, record.id)
+            for step, line in metric_lines(record, curves(opened, record.id, after=last)):
+                console.print(line, soft_wrap=True)
+                last = step
+    console.print(f"run {record.id} {colored(record.status)}: {escape(record.message)}", soft_wrap=True)
 
 
 runs = typer.Typer(help="List, show, follow and remove runs.", no_args_is_help=True)

@@ -1,8 +1,10 @@
 """`dlx train`: fits one network."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +12,10 @@ from dlx.cli import options
 from dlx.cli.experiment import Words, experiment_from
 from dlx.errors import UsageError
 from dlx.events import Event
+
+if TYPE_CHECKING:
+    from dlx.config import Experiment
+    from dlx.store import Store
 
 
 def train(
@@ -51,37 +57,35 @@ def train(
         show_plan(experiment_from(words), as_json=as_json)
         return
     from dlx.report.progress import watch
+    from dlx.store import open_store
 
-    events = _events(words, name, resume, max_time, store)
-    imported = time.perf_counter() - began
-    finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
+    check_options(words, name, resume)
+    limit = None if max_time is None else wall_clock(max_time)
+    config = None if resume not in (None, "auto") else experiment_from(words)
+    with open_store(store, create=config is not None) as opened:
+        events = _events(opened, config, name, resume, limit)
+        imported = time.perf_counter() - began
+        finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
     if as_json:
         print_json(finished_json(finished, imported))
     raise typer.Exit(finished.status.exit_code)
 
 
-def _events(words: Words, name: str | None, resume: str | None, max_time: str | None, store_url: str | None) -> Iterator[Event]:
-    """The run that the options ask for, not yet begun: its config and its store are checked."""
-    from dlx.experiment import run
-    from dlx.store import check_name, find_run, open_store
+def check_options(words: Words, name: str | None, resume: str | None) -> None:
+    """Raises `UsageError` for options that do not go together."""
+    from dlx.store import check_name
 
-    limit = None if max_time is None else _seconds(max_time)
     check_name(name)
-    if resume is None:
-        return run.start(experiment_from(words), open_store(store_url), name=name, max_seconds=limit)
-    if resume == "auto":
-        if name is None:
-            raise UsageError("--resume auto continues the run of a name: give --name NAME too")
-        return run.resume_or_start(experiment_from(words), open_store(store_url), name=name, max_seconds=limit)
-    if words != Words() or name is not None:
+    if resume == "auto" and name is None:
+        raise UsageError("--resume auto continues the run of a name: give --name NAME too")
+    if resume not in (None, "auto") and (words != Words() or name is not None):
         raise UsageError(
             "--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name"
         )
-    store = open_store(store_url, create=False)
-    return run.resume(find_run(store, resume), store, max_seconds=limit)
 
 
-def _seconds(text: str) -> float:
+def wall_clock(text: str) -> float:
+    """The seconds of `--max-time`. Raises `UsageError` for anything but wall-clock time."""
     from dlx.config import Duration
 
     try:
@@ -93,3 +97,17 @@ def _seconds(text: str) -> float:
             f"--max-time {text}: give wall-clock time, such as '10 minutes'; train.duration counts epochs and steps"
         )
     return duration.value
+
+
+def _events(
+    store: Store, config: Experiment | None, name: str | None, resume: str | None, limit: float | None
+) -> Iterator[Event]:
+    """The run that the options ask for, not yet begun. Without a config it is one that the store has."""
+    from dlx.experiment import run
+    from dlx.store import find_run
+
+    if config is None:
+        return run.resume(find_run(store, str(resume)), store, max_seconds=limit)
+    if resume == "auto":
+        return run.resume_or_start(config, store, name=str(name), max_seconds=limit)
+    return run.start(config, store, name=name, max_seconds=limit)

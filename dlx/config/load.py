@@ -239,7 +239,7 @@ def _explain(item: Any, place: _Place) -> str:
             return f"has the unknown kind {tag!r}; {hint + ' ' if hint else ''}it is one of {', '.join(place.kinds)}"
         case "value_error":
             return str(item["ctx"]["error"])
-    message = item["msg"].replace("Input should be", "should be")
+    message = item["msg"].replace("Input should be", "should be").replace("valid tuple", "list")
     return f"is {item['input']!r}, but {message[0].lower()}{message[1:]}"
 
 

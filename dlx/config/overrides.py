@@ -19,6 +19,8 @@ from dlx.errors import ConfigError
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_HYDRA_PAIR = re.compile(r"([{,]\s*[\w.-]+):(?=[^\s/])")
+"""`{a:1}` is a mapping to Hydra; to YAML it needs a blank."""
 _SECTIONS = ("task", "data", "model", "optimizer", "schedule")
 
 
@@ -54,7 +56,7 @@ def parse_value(text: str, where: str) -> Any:
     stripped = text.strip()
     if stripped[:1] in ("[", "{", '"', "'"):
         try:
-            return YAML(typ="safe", pure=True).load(re.sub(r":(?=[^\s/])", ": ", stripped) if stripped[0] == "{" else stripped)
+            return YAML(typ="safe", pure=True).load(_HYDRA_PAIR.sub(r"\1: ", stripped))
         except YAMLError as error:
             raise ConfigError(f"override {where!r}: the value is not closed or not well formed") from error
     if stripped in ("null", "~", ""):

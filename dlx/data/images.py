@@ -73,7 +73,7 @@ def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.nd
             fitted = flat if size is None else ImageOps.fit(flat, (size[1], size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(fitted, np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for a bad file
-        raise DataError(f"{where} does not decode as an image ({error}): replace or remove it") from error
+        raise DataError(f"{where} does not decode as an image: replace or remove it") from error
     return pixels if color == "rgb" else pixels[..., None]
 
 

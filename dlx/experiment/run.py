@@ -130,6 +130,7 @@ def _started(assembly: Assembly, session: Session, name: str | None, step: int) 
         steps_per_epoch=plan.steps_per_epoch,
         batch_size=plan.batch_size,
         parameters=assembly.program.parameters(),
+        monitor=plan.monitor,
         device=engine.describe_device(),
         resumed=step > 0,
     )

@@ -32,7 +32,7 @@ def finished_lines(
     took = f" in {seconds(train)} of training" if train else ""
     yield f"run {event.run} {colored(event.status)}: {escape(event.message)}{took}"
     if best_step is not None and started is not None:
-        yield f"best weights: step {best_step} (epoch {best_step / started.steps_per_epoch:.1f})"
+        yield f"best weights: step {best_step} (epoch {best_step / started.steps_per_epoch:.1f}), by {started.monitor}"
     if scores := {name: dict(metrics) for name, metrics in splits.items()} or _by_split(event.metrics):
         yield scores_table(scores)
         if sentence := generalization(event.metrics):

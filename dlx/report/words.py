@@ -5,7 +5,7 @@ import time
 
 def number(value: float) -> str:
     """Four significant digits, or an integer whole: `0.9926`, `55120`, `1.2e-05`."""
-    if value == int(value) and abs(value) < 1e7:
+    if abs(value) < 1e7 and value == int(value):
         return f"{int(value)}"
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
 

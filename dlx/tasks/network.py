@@ -13,6 +13,7 @@ from flax import nnx
 
 from dlx import models
 from dlx.config import Experiment
+from dlx.errors import ConfigError
 from dlx.nn import Rate
 
 
@@ -40,6 +41,14 @@ class Network:
         outputs = models.call(model, inputs, train=train)
         rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState))))
         return outputs.astype(jnp.float32), rest
+
+    def check(self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array) -> None:
+        """Raises `ConfigError` unless the network turns inputs (b, ...) into outputs (b, outputs). Computes nothing."""
+        shape = jax.eval_shape(lambda: self.apply(config, params, rest, inputs, key, train=True)[0]).shape
+        wanted = (len(inputs), self.outputs)
+        if shape != wanted:
+            name = vars(config.model).get("target", config.model.kind)
+            raise ConfigError(f"model {name} turns {inputs.shape} into {shape}; this data needs {wanted}: one row per example")
 
     def _split(self, config: Experiment, key: jax.Array, *, train: bool) -> tuple[Any, Any, Any, Any]:
         params_key, dropout_key, other = jax.random.split(key, 3)

@@ -48,8 +48,8 @@ class Supervised:
 
     def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
         """Parameters, running statistics, optimizer state."""
-        del example  # the network knows its shapes from the data's spec
         params, rest = self.network.init(config, key)
+        self.network.check(config, params, rest, example.inputs, key)
         return LearnerState(params, rest, self._optimizer(config).init(params))
 
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:

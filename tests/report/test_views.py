@@ -1,0 +1,105 @@
+"""What people see: on a narrow terminal, in a log, with hostile names."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dlx.errors import Status
+from dlx.events import DataLoaded, Evaluated, Finished, Measured, Notice, Started
+from dlx.report.console import print_json
+from dlx.report.progress import watch
+from dlx.report.tables import generalization
+from dlx.report.words import bytes_, number, plural, seconds
+
+HOSTILE = "[red]x[/red] [/] <b>"
+
+
+def stream(steps=40):
+    """A run as its events tell it."""
+    yield DataLoaded("digits", 100, 20, 20, (f"column {HOSTILE}: left out",))
+    yield Notice("not the same machine")
+    yield Started(
+        "abcd1234", HOSTILE, Path("/r/abcd1234"), 0, steps, 10, 64, 1234, "validation/accuracy", "cpu (2 cores)", False
+    )
+    for step in range(10, steps + 1, 10):
+        yield Measured(step, step / 10, ({"train/loss": 1 / step, "train/learning_rate": 0.1},), True, (None,))
+        yield Evaluated(step, step / 10, "validation", ({"validation/loss": 0.5, "validation/accuracy": 0.9},), (True,))
+    metrics = {"train/accuracy": 0.99, "validation/accuracy": 0.9, "test/accuracy": 0.91}
+    for split in ("train", "validation", "test"):
+        yield Evaluated(steps, steps / 10, split, ({f"{split}/accuracy": metrics[f"{split}/accuracy"]},), best_steps=(20,))
+    yield Finished("abcd1234", Status.COMPLETED, f"trained {steps} steps", steps, metrics, Path("/r/abcd1234"), {"train": 1.5})
+
+
+def seen(width=100, terminal=False, **options):
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
+    finished = watch(stream(), console, **options)
+    assert finished.status is Status.COMPLETED
+    return out.getvalue()
+
+
+def test_a_log_has_plain_lines_and_no_control_characters():
+    text = seen()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert "note: not the same machine" in text
+    assert "best weights: step 20 (epoch 2.0), by validation/accuracy" in text
+    assert "train - validation accuracy: +0.0900, overfitting (above 0.05)" in text
+
+
+def test_names_are_shown_as_they_are():
+    assert f"run abcd1234 ({HOSTILE}): 1,234 parameters" in seen()
+    assert f"column {HOSTILE}: left out" in seen()
+
+
+def test_a_log_of_a_long_run_stays_short(monkeypatch):
+    """At most a line in five seconds, however many steps there are."""
+    assert sum(line.startswith("step ") for line in seen().splitlines()) == 0, "these four evaluations took no time"
+
+
+def test_quiet_keeps_what_must_be_known():
+    assert seen(quiet=True) == "note: not the same machine\n"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_terminal_may_be_narrow(width):
+    text = seen(width, terminal=True)
+    assert "abcd1234" in text
+
+
+def test_json_has_no_nan(capsys):
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": None}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sentence"),
+    [
+        (
+            {"train/accuracy": 0.9, "validation/accuracy": 0.89},
+            "train - validation accuracy: +0.0100, no overfitting to speak of",
+        ),
+        ({"train/f1": 0.9, "validation/f1": 0.8}, "train - validation f1: +0.1000, overfitting (above 0.05)"),
+        ({"train/rmse": 2.0, "validation/rmse": 3.0}, "validation / train rmse: 1.50, overfitting (above 1.25)"),
+        ({"train/accuracy": 0.9}, None),
+    ],
+)
+def test_the_gap_between_training_and_validation(metrics, sentence):
+    assert generalization(metrics) == sentence
+
+
+def test_numbers_as_people_write_them():
+    assert [number(x) for x in (0.99259, 55120.4, 3.0, 1.2e-5, float("nan"), float("inf"))] == [
+        "0.9926",
+        "55120",
+        "3",
+        "1.2e-05",
+        "nan",
+        "inf",
+    ]
+    assert [seconds(x) for x in (0.21, 12.4, 200, 7500)] == ["0.2 s", "12 s", "3 min 20 s", "2 h 05 min"]
+    assert [bytes_(x) for x in (10, 2048, 3 * 2**20, 5 * 2**30)] == ["10 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+    assert [plural(1, "run"), plural(1200, "step")] == ["1 run", "1,200 steps"]
