@@ -23,7 +23,7 @@ def command_line() -> str:
 
 
 def capture() -> dict[str, Any]:
-    """Versions, device, host and folder, the variables that steer JAX, and the git commit of the current folder."""
+    """Versions, device, host and folder, and the variables that steer JAX."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -32,17 +32,16 @@ def capture() -> dict[str, Any]:
         "device": describe_device(),
         "packages": {"dlx": __version__, **{name: version(name) for name in PACKAGES}},
         "variables": {k: v for k, v in os.environ.items() if k.startswith(("XLA_", "JAX_", "DLX_", "CUDA_VISIBLE", "TPU_"))},
-        "git": _git(),
     }
 
 
-def _git() -> dict[str, Any] | None:
-    """The commit, whether the tree is dirty, and the uncommitted changes; None outside a repository."""
+def git_state() -> tuple[dict[str, Any] | None, str]:
+    """The commit of the current folder and whether its tree is dirty (None outside a repository), and the dirty diff."""
     commit = _run("rev-parse", "HEAD")
     if commit is None:
-        return None
+        return None, ""
     diff = _run("diff", "HEAD") or ""
-    return {"commit": commit.strip(), "dirty": bool(diff.strip()), "diff": diff[:DIFF_LIMIT]}
+    return {"commit": commit.strip(), "dirty": bool(diff.strip())}, diff[:DIFF_LIMIT]
 
 
 def _run(*arguments: str) -> str | None:

@@ -14,7 +14,7 @@ from dlx.errors import BusyError, ConfigError, DataError, Status
 from dlx.events import DataLoaded, Decision, Event, Finished, Notice, Started
 from dlx.experiment.assemble import Assembly, assemble, fingerprint, load_data, resolve, with_absolute_paths
 from dlx.experiment.clock import Stopwatch
-from dlx.experiment.environment import capture, command_line
+from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Session, checkpoint_folder
 from dlx.store import NewRun, RunRecord, Store, find_named, resume_run, start_run
@@ -29,7 +29,8 @@ def start(config: Experiment, store: Store, *, name: str | None = None, max_seco
         yield _loaded(dataset)
         assembly = assemble([resolve(config, dataset)], dataset)
         plan = assembly.plan
-        environment = {**capture(), "data": fingerprint(dataset)}
+        commit, changes = git_state()
+        environment: dict[str, Any] = {**capture(), "git": commit, "data": fingerprint(dataset)}
         run_id = start_run(
             store,
             NewRun(
@@ -50,6 +51,8 @@ def start(config: Experiment, store: Store, *, name: str | None = None, max_seco
         def begin() -> Generator[Event, Decision | None, Progress]:
             engine.write_atomically(folder / "config.yaml", to_yaml(assembly.config).encode())
             engine.write_atomically(folder / "preprocessing.json", json.dumps(dataset.preprocessing, indent=1).encode())
+            if changes:
+                engine.write_atomically(folder / "changes.diff", changes.encode())
             yield _started(assembly, session, name, 0)
             return (yield from assembly.cohort.start())
 

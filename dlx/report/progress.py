@@ -7,12 +7,15 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from dlx.events import Checkpointed, Compiled, Compiling, DataLoaded, Evaluated, Event, Finished, Measured, Notice, Started
 from dlx.report.tables import finished_lines, metric_words
 from dlx.report.words import plural, seconds
 
+BAR_WIDTH = 110
+"""Columns of a terminal below which the bar itself gives way to the numbers."""
 LINE_SECONDS = 5.0
 """Without a terminal at most one line in so many seconds, so that a night's log stays readable."""
 
@@ -79,7 +82,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """One line; the user's own words in it are never markup."""
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(escape(text), soft_wrap=not self.console.is_terminal)
 
 
 class _Plain:
@@ -126,15 +129,18 @@ class Bar:
 
     def __init__(self, console: Console, lines: Lines) -> None:
         self.lines = lines
+        # On a narrow terminal the score comes last and is cut first; a bar is drawn where there is room for one.
+        bar = (BarColumn(bar_width=24),) if console.width >= BAR_WIDTH else ()
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            *bar,
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            _Rate(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=True,
+            expand=True,
         )
         self.task = self.progress.add_task("loading", total=None, metrics="", batch=0, since=None)
         self.metrics: dict[str, float] = {}

@@ -28,7 +28,6 @@ from dlx.errors import ConfigError
         ("a=[256,128]", [256, 128]),
         ("a={kind: flip}", {"kind": "flip"}),
         ("a=[{kind:flip}]", [{"kind": "flip"}]),
-        ("a=['x:y', z:1]", ["x:y", "z:1"]),
         ("a={kind:shift,pixels:2}", {"kind": "shift", "pixels": 2}),
         ("a=C:/data #1/x=y", "C:/data #1/x=y"),
         ("++a=1", 1),
