@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TABLES: Final = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
 Change = tuple[str, Any]
 """A dotted key of the config and its new value."""
-COMPRESSED = ("gz", "bz2", "xz", "zip", "zst")
+COMPRESSED = ("gz", "bz2", "xz", "zip")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _data_kind(data: str) -> str:
         return "image-folder"
     if last not in TABLES:
         raise UsageError(
-            f"--data {data}: the ending says neither csv, tsv, parquet nor npz; write data.kind=... data.path=... instead"
+            f"--data {data}: the ending says neither csv, tsv, parquet, npz nor tar; write data.kind=... data.path=... instead"
         )
     return TABLES[last]
 

@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RECIPE | FILE.yaml] [KEY=VALUE]...",
+        metavar="RECIPE|FILE.yaml|KEY=VALUE",
         help="A recipe (`dlx recipes ls`) or a YAML file, then overrides such as optimizer.lr=3e-4. Without one: digits-mlp.",
         show_default=False,
     ),

@@ -10,7 +10,7 @@ import typer
 
 from dlx.cli import options
 from dlx.cli.experiment import Words, experiment_from
-from dlx.errors import UsageError
+from dlx.errors import DlxError, UsageError
 from dlx.events import Event
 
 if TYPE_CHECKING:
@@ -65,7 +65,14 @@ def train(
     with open_store(store, create=config is not None) as opened:
         events = _events(opened, config, name, resume, limit)
         imported = time.perf_counter() - began
-        finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
+        try:
+            finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
+        except DlxError as error:
+            if as_json:
+                print_json(
+                    {"run": None, "status": "failed", "message": str(error), "metrics": {}, "exit_code": error.exit_code}
+                )
+            raise
     if as_json:
         print_json(finished_json(finished, imported))
     raise typer.Exit(finished.status.exit_code)
@@ -91,7 +98,7 @@ def wall_clock(text: str) -> float:
     try:
         duration = Duration.parse(text)
     except ValueError as error:
-        raise UsageError(f"--max-time: {error}") from error
+        raise UsageError(f"--max-time {text}: write a number and a unit of time, such as '10 minutes'") from error
     if duration.unit != "seconds":
         raise UsageError(
             f"--max-time {text}: give wall-clock time, such as '10 minutes'; train.duration counts epochs and steps"

@@ -56,4 +56,4 @@ def _word(value: Any) -> str:
             return str(value).lower()
         case tuple() | list():
             return f"[{', '.join(_word(v) for v in value)}]"
-    return str(value)
+    return str(value) if value != "" else '""'

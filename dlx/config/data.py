@@ -14,7 +14,7 @@ class Flip(Config):
 
 
 class Shift(Config):
-    """Moves each image by up to `pixels` in each direction; the border is filled with the data's own minimum."""
+    """Moves each image by up to `pixels` in each direction; the border takes each channel's lowest value in the batch."""
 
     kind: Literal["shift"] = "shift"
     pixels: Annotated[int, Field(ge=1, le=32)] = 2
@@ -85,13 +85,17 @@ class Adult(DataCommon):
     """Folder with `adult.data` and `adult.test` (gzipped or not) as UCI publishes them."""
 
 
+def _as_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class TableCommon(DataCommon):
     """A table with one row per example."""
 
     path: str
     """The file. CSV may be compressed (.gz, .bz2, .xz, .zip); the separator is found by itself."""
     target: str | tuple[str, ...]
-    """The column to predict; several columns make a multi-label or multi-output target."""
+    """The column to predict, by name, or by number without a header; several make a multi-label or multi-output target."""
     test_path: str | None = None
     """A second file of the same columns, used as the test part."""
     drop: tuple[str, ...] = ()
@@ -99,11 +103,21 @@ class TableCommon(DataCommon):
     max_categories: Annotated[int, Field(ge=2)] = 50
     """A text column with more distinct values than this is left out (and the report says so)."""
 
+    @field_validator("target", "drop", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: Any) -> Any:
+        """A column of a file without a header is called "4", which YAML reads as a number."""
+        if isinstance(value, list | tuple):
+            return tuple(_as_name(item) for item in value)
+        return _as_name(value)
+
     @field_validator("target")
     @classmethod
     def _some_target(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if not value:
             raise ValueError("name at least one target column")
+        if not isinstance(value, str) and (twice := [name for name in value if value.count(name) > 1]):
+            raise ValueError(f"{twice[0]!r} is named twice: name each target column once")
         return value
 
     @model_validator(mode="after")
@@ -115,7 +129,7 @@ class TableCommon(DataCommon):
 
 
 class Csv(TableCommon):
-    """A CSV file with a header row."""
+    """A CSV file, with or without a header row."""
 
     kind: Literal["csv"] = "csv"
     header: bool = True

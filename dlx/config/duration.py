@@ -1,9 +1,9 @@
 """Durations that carry their unit: `30 epochs`, `2000 steps`, `90 seconds`. One place turns them into steps."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 Unit = Literal["epochs", "steps", "seconds"]
@@ -76,6 +76,8 @@ class Duration:
                 return value
             if isinstance(value, str):
                 return cls.parse(value)
+            if value is None:
+                raise ValueError("is empty: write for example '30 epochs' or '2000 steps'")
             raise ValueError(f"{value!r} has no unit: write for example '{value} epochs' or '{value} steps'")
 
         return core_schema.no_info_plain_validator_function(
@@ -85,3 +87,13 @@ class Duration:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*[A-Za-z]+\s*$", "examples": ["30 epochs", "2000 steps"]}
+
+
+def _in_steps(value: Duration) -> Duration:
+    if value.unit == "seconds":
+        raise ValueError(f"{value} is wall-clock time: write epochs or steps (and bound the time with --max-time)")
+    return value
+
+
+StepDuration = Annotated[Duration, AfterValidator(_in_steps)]
+"""A duration that counts steps, never a clock."""

@@ -36,7 +36,7 @@ class Document:
     def place(self, path: Sequence[str], overridden: bool) -> str:
         """`file:line: ` of a key, or the nearest enclosing one; `override: ` when the command line set it."""
         if overridden:
-            return "override: "
+            return "override: " if path else ""  # what does not fit together may come from both
         for length in range(len(path), 0, -1):
             if line := self.lines.get(tuple(path[:length])):
                 return f"{self.name}:{line}: "
@@ -139,7 +139,7 @@ def to_yaml(experiment: Experiment) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False
-    yaml.width = 120
+    yaml.width = 10_000  # a value is never broken over two lines
     out = StringIO()
     yaml.dump(experiment.model_dump(mode="json"), out)
     return out.getvalue()
@@ -190,7 +190,7 @@ def _sentences(
         if place.path in seen:
             continue
         seen.add(place.path)
-        overridden = any(place.path[: len(o)] == o or (place.path and o[: len(place.path)] == place.path) for o in changed)
+        overridden = any(place.path[: len(o)] == o or o[: len(place.path)] == place.path for o in changed)
         dotted = ".".join(place.path)
         yield f"{document.place(place.path, overridden)}{dotted + ': ' if dotted else ''}{_explain(item, place)}"
 

@@ -1,7 +1,8 @@
 """How parameters move. Each kind carries the name and the arguments of its Optax function; the numbers are `Lane`s.
 
-`clip_norm`, `clip_value`, `l1` and `l2` belong to every kind. `weight_decay` is decoupled (Loshchilov and Hutter 2019)
-and exists where Optax has it; it never touches biases and normalization parameters.
+`clip_norm`, `clip_value`, `l1` and `l2` belong to every kind. `weight_decay` exists where Optax has it and never touches
+biases and normalization parameters. It is decoupled (Loshchilov and Hutter 2019), but for adadelta and lars, whose papers
+add it to the gradient.
 """
 
 from typing import Annotated, Literal

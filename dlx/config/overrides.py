@@ -1,8 +1,10 @@
 """Hydra-style overrides: `optimizer.lr=3e-4`, `model.hidden=[256,128]`, `~data.limit`.
 
 A value is read as YAML reads it: numbers, `true`, `false`, `null`, `[lists]`, `{mappings}`, quoted strings; everything
-else is text. A leading `+` or `++` is accepted and means the same, since every key is known. Changing the `kind` of a
-section keeps the keys that the new kind has and drops the others.
+else is text. A leading `+` or `++` is accepted and means the same, since every key is known.
+
+Changing the `kind` of a section keeps the keys that both kinds have with the same default: those mean the same. A learning
+rate that was right for Adam is not carried over to SGD, whose own default is another.
 """
 
 import re
@@ -85,12 +87,18 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[Override]) -> d
 
 
 def _switch(section: Any, name: str, kind: Any) -> dict[str, Any]:
-    """The section under another kind: what the new kind knows is kept. An unknown kind is left for validation."""
-    known = kinds(name).get(kind) if isinstance(kind, str) else None
+    """The section under another kind, with what means the same in both. An unknown kind is left for validation."""
+    known = kinds(name)
     old = section if isinstance(section, dict) else {}
-    if known is None or old.get("kind") == kind:
+    if not isinstance(kind, str) or kind not in known or old.get("kind") == kind:
         return {**old, "kind": kind}
-    return {"kind": kind, **{k: v for k, v in old.items() if k in known.model_fields and k != "kind"}}
+    before, after = known.get(str(old.get("kind"))), known[kind]
+    if before is None:
+        return {"kind": kind}
+    shared = {
+        k for k, f in after.model_fields.items() if k in before.model_fields and f.default == before.model_fields[k].default
+    }
+    return {"kind": kind, **{k: v for k, v in old.items() if k in shared - {"kind"}}}
 
 
 def _set(tree: dict[str, Any], override: Override) -> None:

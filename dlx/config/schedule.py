@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlx.config.duration import Duration
+from dlx.config.duration import Duration, StepDuration
 from dlx.config.lane import Config, Lane
 
 Fraction = Annotated[Lane, Field(ge=0, le=1)]
@@ -35,7 +35,7 @@ class Step(Config):
     """Multiplies the rate by `factor` after every `every`."""
 
     kind: Literal["step"] = "step"
-    every: Duration = Duration(10, "epochs")
+    every: StepDuration = Duration(10, "epochs")
     factor: Annotated[Lane, Field(gt=0, le=1)] = 0.1
 
 
@@ -43,7 +43,7 @@ class Exponential(Config):
     """A smooth decay by `factor` per `every`: lr * factor ** (t / every)."""
 
     kind: Literal["exponential"] = "exponential"
-    every: Duration = Duration(1, "epochs")
+    every: StepDuration = Duration(1, "epochs")
     factor: Annotated[Lane, Field(gt=0, le=1)] = 0.95
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from dlx.config.lane import Config, Lane
 
-ClassWeights = Literal["none", "balanced"] | tuple[Annotated[float, Field(ge=0)], ...]
+ClassWeights = Literal["none", "balanced"] | tuple[Annotated[float, Field(gt=0)], ...]
 
 
 class Classify(Config):

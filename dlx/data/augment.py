@@ -28,12 +28,12 @@ def _apply(change: Augment, inputs: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def _shift(images: jax.Array, pixels: int, key: jax.Array) -> jax.Array:
-    """Each image moved by its own offset of up to `pixels`; the border takes the lowest value of the batch."""
+    """Each image moved by its own offset of up to `pixels`; the border takes each channel's lowest value in the batch."""
     _, height, width, channels = images.shape
     edge = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = jnp.pad(images, edge, constant_values=0.0)
     inside = jnp.pad(jnp.ones((*images.shape[:3], 1), bool), edge)
-    padded = jnp.where(inside, padded, images.min())
+    padded = jnp.where(inside, padded, images.min(axis=(0, 1, 2)))
     offsets = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)  # (b, 2)
 
     def cut(image: jax.Array, offset: jax.Array) -> jax.Array:

@@ -25,8 +25,10 @@ class Number:
     """Whether a second column says 1 where the value was missing."""
     log: bool
     low: float
-    """Lowest and highest value that is let through, after the logarithm."""
+    """Lowest and highest value that is let through, after the logarithm and the offset."""
     high: float
+    offset: float = 0.0
+    """Subtracted after the logarithm, before float32 would round away how the values differ; 0 where it would not."""
     kind: Literal["number"] = "number"
 
     @property
@@ -45,7 +47,7 @@ class Number:
         missing = ~np.isfinite(values)
         filled = np.where(missing, self.median, values)
         curve = np.log1p(np.maximum(filled, 0)) if self.log else filled
-        cut = np.clip(curve, self.low, self.high)
+        cut = np.clip(curve - self.offset, self.low, self.high)
         return np.column_stack([cut, missing] if self.marks_missing else [cut]).astype(np.float32)
 
 

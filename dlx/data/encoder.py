@@ -38,7 +38,9 @@ _PARSES = 0.95  # share of the values that must read as dates, or numbers, for t
 _TELLING = 0.1  # share of rows that must miss, and have, a free text for its presence to be worth an input
 _RARE = 10  # training rows below which a category is folded into `other`
 _CONSTANT = "left out, it has the same value in every training row"
+_IDENTIFIER = "left out, it numbers the rows (whole numbers in order, one apart)"
 _LIMIT = 3.4e38  # what float32 holds
+_ROUNDED = 1e-5  # standard deviations by which float32 may change a value before the column is centred
 _DATE_LOOK = re.compile(
     r"\s*(?:\d{4}[-/.]\d{1,2}\b|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}"
     r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"
@@ -56,18 +58,26 @@ class TableEncoder:
     def fit(cls, frame: pd.DataFrame, max_categories: int, tame: bool = True) -> "TableEncoder":
         """Fit on the training part, without its target columns. `tame` allows logarithms and cuts.
 
-        Raises `DataError` when no column is left.
+        The index of `frame` is the number of each row in the file: a column that only repeats it is left out, unless it
+        is all there is. Raises `DataError` when no column is left.
         """
-        columns: list[Column] = []
+        fitted: dict[str, tuple[Column | None, str]] = {
+            name: _fit_column(name, frame[name], max_categories, tame) for name in frame.columns
+        }
+        identifiers = {name for name, (column, _) in fitted.items() if _is_identifier(column, frame[name])}
+        if any(column is not None and name not in identifiers for name, (column, _) in fitted.items()):
+            fitted |= dict.fromkeys(identifiers, (None, _IDENTIFIER))
+        columns = tuple(column for column, _ in fitted.values() if column is not None)
         names_by_note: dict[str, list[str]] = {}
-        for name in frame.columns:
-            column, said = _fit_column(name, frame[name], max_categories, tame)
-            columns.extend([column] if column is not None else [])
+        for name, (_, said) in fitted.items():
             names_by_note.setdefault(said, []).append(name)
         report = tuple(f"{_listed(names)}: {said}" for said, names in names_by_note.items() if said)
         if not columns:
-            raise DataError(f"no column is left to learn from ({'; '.join(report) or 'the table has only targets'})")
-        return cls(tuple(columns), report)
+            raise DataError(
+                f"no column is left to learn from ({'; '.join(report) or 'the table has only targets'}): "
+                "add a column that varies, take one out of data.drop, or raise data.max_categories"
+            )
+        return cls(columns, report)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -132,27 +142,37 @@ def _fit_number(name: str, column: pd.Series, tame: bool, said: str = "") -> tup
     absent = len(values) - len(known)
     if not len(known) or (not absent and known.min() == known.max()):
         return None, _CONSTANT
-    if _is_identifier(known, absent):
-        return None, "left out, it numbers the rows (whole numbers, each once, in order)"
     log = tame and known.min() >= 0 and np.median(known) > 0 and pd.Series(known).skew() > _LONG_TAIL
     curve = np.log1p(known) if log else known
+    offset = _offset(curve)
     reach = _CUT * float(curve.std()) if tame and curve.std() > 0 else _LIMIT
-    low, high = max(float(curve.mean()) - reach, -_LIMIT), min(float(curve.mean()) + reach, _LIMIT)
-    number = Number(name, float(np.median(known)), absent > 0, bool(log), low, high)
+    middle = float(curve.mean()) - offset
+    low, high = max(middle - reach, -_LIMIT), min(middle + reach, _LIMIT)
+    number = Number(name, float(np.median(known)), absent > 0, bool(log), low, high, offset)
     notes = [said] if said else []
     if absent:
         notes.append(f"missing values ({absent:,}) become the median {number.median:.6g}, and a column says where")
     if log:
         notes.append("long-tailed, so log(1 + x) is used")
+    if offset:
+        notes.append(f"large for its spread, so {offset:.10g} is subtracted")
     return number, "; ".join(notes)
 
 
-def _is_identifier(known: np.ndarray, absent: int) -> bool:
-    """Whether the values number the rows: whole, each larger than the one before (or smaller), none missing."""
-    if absent or len(known) < _RARE or (known != np.round(known)).any():
+def _offset(curve: np.ndarray) -> float:
+    """What to subtract before the cast to float32: the median where the cast would lose the differences, or else 0."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        change = np.abs(curve.astype(np.float32) - curve).max()
+    return float(np.median(curve)) if change > _ROUNDED * curve.std() else 0.0
+
+
+def _is_identifier(fitted: Column | None, column: pd.Series) -> bool:
+    """Whether the values number the rows of the file: whole, none missing, each row one more than the row above."""
+    if not isinstance(fitted, Number) or len(column) < _RARE:
         return False
-    steps = np.diff(known)
-    return bool((steps > 0).all() or (steps < 0).all())
+    values = as_numbers(column)
+    rows = column.index.to_numpy(np.float64)
+    return bool((values == np.round(values)).all() and (values - rows == values[0] - rows[0]).all())
 
 
 def _fit_text(name: str, column: pd.Series, max_categories: int, tame: bool) -> tuple[Column | None, str]:

@@ -8,6 +8,10 @@ import numpy as np
 from dlx.data.dataset import Dataset, Part, Scaling, Spec
 from dlx.data.split import rarest_label
 from dlx.data.target import Targets
+from dlx.errors import DataError
+
+_ROUNDED = 1e-3
+"""Standard deviations of the training targets by which float32 may change one of them."""
 
 
 def strata(targets: Targets) -> np.ndarray | None:
@@ -29,8 +33,13 @@ def finish(
     preprocessing: Mapping[str, Any],
     report: tuple[str, ...],
 ) -> Dataset:
-    """The `Dataset` of train, validation and test. `targets` gives the kind and the names; its values are not used."""
-    train, validation, test = parts
+    """The `Dataset` of train, validation and test. `targets` gives the kind and the names; its values are not used.
+
+    Raises `DataError` for numbers whose differences float32 cannot hold.
+    """
+    if targets.kind == "number":
+        _require_precision(name, targets, parts[0].targets)
+    train, validation, test = (_single(part) for part in parts)
     spec = _spec(targets, train)
     common = {
         "input_shape": list(spec.input_shape),
@@ -46,6 +55,22 @@ def finish(
     if absent:
         report = (*report, f"no training example has {', '.join(absent[:10])}")
     return Dataset(name, spec, train, validation, test, scaling, {**preprocessing, **common}, report)
+
+
+def _single(part: Part) -> Part:
+    """The part with float32 in place of float64 targets."""
+    return Part(part.inputs, part.targets.astype(np.float32)) if part.targets.dtype == np.float64 else part
+
+
+def _require_precision(name: str, targets: Targets, values: np.ndarray) -> None:
+    """`values` are the training targets (n, numbers) in float64."""
+    changes = np.abs(values.astype(np.float32) - values).max(axis=0)
+    for column, change, spread, mean in zip(targets.names, changes, values.std(axis=0), values.mean(axis=0), strict=True):
+        if change > _ROUNDED * spread > 0:
+            raise DataError(
+                f"{name}: the values of the target {column!r} are too large for their spread in float32: "
+                f"subtract a constant, such as their mean {mean:.10g}, from the column"
+            )
 
 
 def _spec(targets: Targets, train: Part) -> Spec:

@@ -139,8 +139,7 @@ def _assemble(path: Path, places: list[tuple[str, str] | None], images: list[np.
     }
     if "train" not in parts:
         raise DataError(f"{path} has images for {' and '.join(parts)} but none for train")
-    counts = ", ".join(f"{len(codes):,} {part}" for part, (_, codes) in parts.items())
-    report = [f"{len(placed):,} images ({counts}) of {len(classes)} classes: {', '.join(classes[:10])}"]
+    report = [f"{len(placed):,} images of {len(classes)} classes: {', '.join(classes[:10])}"]
     if left := len(images) - len(placed):
         report.append(f"images in no class folder were left out: {left:,}")
     return Tree(parts, classes, tuple(report))

@@ -10,7 +10,8 @@ _BLOCK = 2048  # images counted at once: bincount makes eight bytes of each pixe
 def fit_scaling(inputs: np.ndarray) -> Scaling:
     """Scaling of `inputs` (n, ..., features) along the last axis. What never varies is only centred (inverse_std 1)."""
     mean, std = _pixel_moments(inputs) if inputs.dtype == np.uint8 else _moments(inputs)
-    varies = std > 1e-7 * np.abs(mean)  # what is constant but for rounding must not be blown up to a deviation of one
+    # What is constant but for rounding must not be blown up to a deviation of one, and float32 must hold 1 / std.
+    varies = std > np.maximum(1e-7 * np.abs(mean), np.finfo(np.float32).tiny)
     return Scaling(mean.astype(np.float32), np.where(varies, 1 / np.where(varies, std, 1), 1).astype(np.float32))
 
 

@@ -56,7 +56,7 @@ def from_table(table: Table, config: DataCommon, kind: TargetKind | None) -> Dat
     report: list[str] = []
     frame = _with_target(table.frame, table.targets, table.name, report)
     test = None if table.test is None else _with_target(table.test, table.targets, f"the test part of {table.name}", report)
-    whole = frame if test is None else pd.concat([frame, test], ignore_index=True)
+    whole = frame if test is None else pd.concat([frame, test])
     targets = _targets(table, whole, kind)
     labels = strata(targets)
     division = divide(config, len(frame), None if labels is None else labels[: len(frame)], own_test=test is not None)
@@ -94,16 +94,21 @@ def _require(where: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _with_target(frame: pd.DataFrame, targets: Sequence[str], where: str, report: list[str]) -> pd.DataFrame:
-    """The rows that have every target, numbered anew. What was left out is added to `report`."""
-    kept = frame.dropna(subset=list(targets)).reset_index(drop=True)
+    """The rows that have every target; the index is their number in the file. What was left out is added to `report`."""
+    kept = frame.reset_index(drop=True).dropna(subset=list(targets))
     left = len(frame) - len(kept)
     if not len(kept):
         raise DataError(f"{where}: the target {', '.join(targets)} is missing in every row")
     if not left:
         return kept
     report.append(f"{left:,} of {len(frame):,} rows of {where} were left out because their target is missing")
-    made_floats = [name for name in targets if pd.api.types.is_float_dtype(kept[name]) and (kept[name] % 1 == 0).all()]
+    made_floats = [name for name in targets if pd.api.types.is_float_dtype(kept[name]) and _are_whole(kept[name])]
     return kept.astype(dict.fromkeys(made_floats, np.int64))  # whole numbers that the missing ones had made floats
+
+
+def _are_whole(column: pd.Series) -> bool:
+    """Whether all are whole numbers that a float holds exactly."""
+    return bool(((column % 1 == 0) & (column.abs() < 2**53)).all())
 
 
 def _targets(table: Table, frame: pd.DataFrame, kind: TargetKind | None) -> Targets:

@@ -17,7 +17,7 @@ ARRAY_CLASSES = 1000
 
 @dataclass(frozen=True)
 class Targets:
-    """`values` is (n,) int32 classes, (n, labels) float32 of 0 and 1, or (n, numbers) float32; see `Part`."""
+    """`values` is (n,) int32 classes, (n, labels) float32 of 0 and 1, or (n, numbers) float64; `finish` makes `Part`'s."""
 
     values: np.ndarray
     kind: TargetKind
@@ -93,8 +93,10 @@ def _numbers(raw: np.ndarray, names: tuple[str, ...], where: str) -> Targets:
         raise DataError(
             f"{where}: the target {names[0]!r} is text ({str(raw.flat[0])!r}), not a number: use task.kind=classify"
         )
-    values = raw.reshape(len(raw), -1).astype(np.float32)
-    if bad := int((~np.isfinite(values)).any(axis=1).sum()):
+    values = raw.reshape(len(raw), -1).astype(np.float64)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        finite = np.isfinite(values.astype(np.float32))
+    if bad := int((~finite).any(axis=1).sum()):
         raise DataError(
             f"{where}: the target has NaN or infinite values in {bad:,} of {len(values):,} rows: take those rows out"
         )
@@ -125,7 +127,8 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], where: str) -> Targets:
     if raw.dtype.kind == "f":
         if not np.isfinite(raw).all() or (raw != np.round(raw)).any():
             raise DataError(f"{where}: the target {names[0]!r} has fractions, such as {_fraction(raw)}: use task.kind=regress")
-        raw = raw.astype(np.int64)
+        if (np.abs(raw) < 2**53).all():
+            raw = raw.astype(np.int64)
     values, codes = np.unique(raw, return_inverse=True)
     if len(values) == 1:
         raise DataError(f"{where}: the target {names[0]!r} is {str(values[0])!r} in every row: two classes or more are needed")

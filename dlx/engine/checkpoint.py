@@ -35,6 +35,8 @@ class Checkpoint:
     tree: Any
     numbers: Mapping[str, float | int | bool]
     pending: Mapping[str, Any]
+    damaged: tuple[str, ...] = ()
+    """Newer files that could not be read, where this one was."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -47,7 +49,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     header["digest"] = _digest(arrays, header["state"])
     path = folder / f"step-{checkpoint.step:08d}.safetensors"
     write_atomically(path, save(arrays, header))
-    for old in _newest_first(folder)[KEPT:]:
+    leftovers = folder.glob(".step-*.tmp")  # of processes that were killed while they wrote
+    for old in (*(p for p in _newest_first(folder)[KEPT:] if p != path), *leftovers):
         old.unlink(missing_ok=True)
     return path
 
@@ -64,7 +67,8 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             damaged.append(f"{path.name} ({_first_line(error)})")
             continue
-        return Checkpoint(state["step"], _shaped(arrays, template, path), state["numbers"], state["pending"])
+        tree = _shaped(arrays, template, path)
+        return Checkpoint(state["step"], tree, state["numbers"], state["pending"], tuple(damaged))
     found = (
         f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
     )
@@ -110,12 +114,12 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
 
 def _shaped(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
     """The arrays as a pytree like `template`, whose leaves have one more leading axis (the lanes)."""
-    wanted = {name: tuple(leaf.shape[1:]) for name, leaf in _named(template)}
-    for name, shape in wanted.items():
-        if name not in arrays or arrays[name].shape != shape:
-            found = f"shape {arrays[name].shape}" if name in arrays else "none"
+    wanted = {name: (tuple(leaf.shape[1:]), leaf.dtype) for name, leaf in _named(template)}
+    for name, (shape, dtype) in wanted.items():
+        if name not in arrays or (arrays[name].shape, arrays[name].dtype) != (shape, dtype):
+            found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "none"
             raise DataError(
-                f"{path} is of another architecture: this config's {name} has shape {shape}, the checkpoint has {found}; "
+                f"{path} is of another architecture: this config's {name} is {dtype} {shape}, the checkpoint has {found}; "
                 "resume with the config that the run was started with"
             )
     if extra := sorted(set(arrays) - set(wanted)):

@@ -16,7 +16,7 @@ from dlx.engine.placement import host
 from dlx.engine.program import Name, Program
 from dlx.engine.state import LaneState, judged
 from dlx.errors import DataError
-from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured
+from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured, Notice
 from dlx.tasks import LearnerState
 
 CONTINUE = Decision()
@@ -90,9 +90,10 @@ class Cohort:
 
         Raises `DataError` when there is none, or when it is of another architecture.
         """
-        fresh = yield from self.start()
-        template = (fresh.lanes, fresh.best)
-        saved = [read_checkpoint(folder, template) for folder in folders]
+        shapes = self.program.lane_state
+        saved = [read_checkpoint(folder, (shapes, judged(shapes.learner))) for folder in folders]
+        for damaged in (file for s in saved for file in s.damaged):
+            yield Notice(f"checkpoint {damaged} is damaged; the one before it is used")
         if len({s.step for s in saved}) != 1:
             raise DataError(f"the lanes' checkpoints are at different steps: {', '.join(str(s.step) for s in saved)}")
         lanes, best = self.program.join([s.tree for s in saved])
@@ -112,13 +113,11 @@ class Cohort:
 
         `first` is the decision before the first chunk; each event is answered with the next one.
         """
-        plan = self.plan
-        if progress.step < plan.total_steps:
-            yield from self._compile("train")
-            yield from self._compile("keep")
-        if self.program.feed.sizes["validation"]:
-            yield from self._compile("evaluate")
-        decision = first
+        plan, decision = self.plan, first
+        needed: tuple[Name, ...] = ("train", "keep", "evaluate") if self.program.feed.sizes["validation"] else ("train", "keep")
+        for name in needed if progress.step < plan.total_steps else ():
+            if not decision.stop:  # a signal need not wait for what is not compiled yet
+                decision = _merge(decision, (yield from self._compile(name)))
         while progress.step < plan.total_steps and not self._all_out(progress) and not decision.stop:
             progress, rates = self._advance(progress, decision.max_steps)
             complete = progress.step == plan.next_evaluation(progress.step - 1)
@@ -177,7 +176,9 @@ class Cohort:
             metrics = tuple(dict(lane) for lane in train)
         value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])
         better = value > progress.best_value if self.plan.maximize else value < progress.best_value
-        improved = better & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
+        # A score can look good while the loss is not a number: the first of several NaNs counts as the largest logit.
+        sound = np.isfinite([lane.get(f"{split}/loss", np.nan) for lane in metrics])
+        improved = better & sound & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
         best = progress.best
         if improved.any():
             best = self.program.keep(improved, judged(progress.lanes.learner), best)
@@ -221,11 +222,13 @@ class Cohort:
             paths.append(write_checkpoint(folder, checkpoint))
         return Checkpointed(progress.step, tuple(paths))
 
-    def _compile(self, name: Name) -> Generator[Event, Decision | None, None]:
-        if not self.program.is_compiled(name):
-            yield Compiling(name)
-            self.program.compile(name)
-            yield Compiled(name)
+    def _compile(self, name: Name) -> Generator[Event, Decision | None, Decision]:
+        """Compiles a function unless it is compiled, and returns the answer to that."""
+        if self.program.is_compiled(name):
+            return CONTINUE
+        yield Compiling(name)
+        self.program.compile(name)
+        return (yield Compiled(name)) or CONTINUE
 
     def _epoch(self, step: int) -> float:
         return step / self.plan.steps_per_epoch

@@ -6,6 +6,7 @@ a grouped convolution, which XLA:CPU runs as a loop and whose lanes are not bitw
 after the other (`lax.map`). Measured in the project's notes.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,7 +116,11 @@ def _prune(folder: Path, limit: int) -> None:
 
     JAX can do this too, but only with a file lock around every access.
     """
-    files = [(f.stat().st_atime, f.stat().st_size, f) for f in folder.glob("*") if f.is_file()]
+    files = []
+    for file in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # another process prunes too
+            status = file.stat()
+            files.append((status.st_atime, status.st_size, file))
     excess = sum(size for _, size, _ in files) - limit
     for _, size, file in sorted(files):
         if excess <= 0:

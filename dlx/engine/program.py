@@ -77,14 +77,15 @@ class Program:
         return self.compile("train")(self.configs, lanes, data, padded, np.int32(start), np.int32(len(rows)))
 
     def evaluate(self, learner: Any, split: str, limit: int | None = None) -> list[dict[str, np.ndarray]]:
-        """The merged sums of each lane over (the first `limit` rows of) a part of the data, float64."""
-        size = min(self.feed.sizes[split], limit or self.feed.sizes[split])
+        """The merged sums of each lane over a part of the data, or over `limit` rows spread evenly over it, float64."""
+        whole = self.feed.sizes[split]
+        size = min(whole, limit or whole)
         call = self.shapes.eval_batch * self.shapes.eval_batches
         total: dict[str, np.ndarray] = {}
         for start in range(0, size, call):
             count = min(call, size - start)
             rows = np.zeros(call, np.int32)
-            rows[:count] = np.arange(start, start + count)
+            rows[:count] = np.arange(start, start + count, dtype=np.int64) * whole // size
             rows = self.feed.rows(split, rows).reshape(self.shapes.eval_batches, self.shapes.eval_batch)
             data, rows = self.feed.place(rows)
             sums = self.compile("evaluate")(self.configs, learner, data, rows, np.int32(count))

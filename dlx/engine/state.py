@@ -10,7 +10,7 @@ from dlx.tasks import LearnerState
 
 
 class LaneState(NamedTuple):
-    """One lane: its learner, and the step at which its loss turned non-finite (-1 while it is well)."""
+    """One lane: its learner, and the step at which its loss or weights turned non-finite (-1 while it is well)."""
 
     learner: LearnerState
     diverged_at: jax.Array
@@ -37,6 +37,12 @@ def step_key(seed: jax.Array | int, stream: str, step: jax.Array | int) -> jax.A
 def judged(learner: LearnerState) -> LearnerState:
     """The part of a learner that evaluation needs: no optimizer state."""
     return learner._replace(opt=())
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no leaf holds a NaN or an infinity."""
+    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
 
 
 def select(mask: jax.Array, new: Any, old: Any) -> Any:

@@ -21,6 +21,8 @@ MAX_CHUNK = 1000
 STREAMED_CHUNK_BYTES = 128 * 1024**2
 """Examples sent to the device for one call, at most, when the data does not fit there."""
 EVAL_BATCH = 512
+AUTO_BATCH = 64
+"""What `train.batch_size=auto` takes where the training part has four times as many."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,17 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
     config = configs[0]
     _check_augmentation(config, dataset)
     examples = len(dataset.train)
-    batch = examples if config.train.batch_size == "full" else config.train.batch_size
+    batch = _batch_size(config, examples)
     if batch > examples:
         raise ConfigError(
             f"train.batch_size is {batch}, but the training part has {examples} examples; set it to {examples} or less, or to full"
         )
     per_epoch = examples // batch
     total = config.train.duration.steps(per_epoch)
+    if total >= 2**31:
+        raise ConfigError(f"train.duration={config.train.duration} is {total:,} steps; {2**31 - 1:,} is the most: lower it")
+    if batch == 1 and vars(config.model).get("normalization") == "batch":
+        raise ConfigError("model.normalization=batch needs more than one example a step: raise train.batch_size")
     task = build_task(config.task or default_task(dataset.spec.target), dataset.spec, total, per_epoch)
     monitor, maximize = _monitor(config, dataset, task)
     plan = Plan(
@@ -130,11 +136,22 @@ def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     )
 
 
+def _batch_size(config: Experiment, examples: int) -> int:
+    match config.train.batch_size:
+        case "full":
+            return examples
+        case "auto":
+            return max(1, min(AUTO_BATCH, examples // 4))
+        case size:
+            return size
+
+
 def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, bool]:
     """The metric that decides what is best, and whether more of it is better."""
-    split = "validation" if len(dataset.validation) else "train"
-    name = config.train.monitor or f"{split}/{next(iter(task.scores))}"
-    allowed = {f"{split}/{metric}": more for metric, more in task.scores.items()}
+    held_out = len(dataset.validation) > 0
+    split, metrics = ("validation", tuple(task.scores)) if held_out else ("train", task.running_scores)
+    name = config.train.monitor or f"{split}/{metrics[0]}"
+    allowed = {f"{split}/{metric}": task.scores[metric] for metric in metrics}
     if name not in allowed:
         raise ConfigError(f"train.monitor is {name!r}; this run can monitor {', '.join(allowed)}")
     return name, allowed[name]

@@ -1,4 +1,6 @@
-"""SIGINT and SIGTERM: the first one asks to save and stop, the second one leaves at once.
+"""SIGINT, SIGTERM and SIGHUP: the first one asks to save and stop, the second one leaves at once.
+
+A signal that was ignored when the process started (SIGHUP under nohup, SIGINT of a background job) stays ignored.
 
 Python runs signal handlers between its own instructions, so that one that arrives in a long compilation waits until it is
 over. The wake-up pipe is written by the C handler itself: a thread reads it and sees every signal when it comes.
@@ -9,7 +11,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -24,7 +26,8 @@ class Interrupts:
             self._read, self._write = os.pipe()
             os.set_blocking(self._write, False)
             self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._handlers = [signal.signal(s, _ignore) for s in _SIGNALS]
+            heard = [s for s in _SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+            self._handlers = {s: signal.signal(s, _ignore) for s in heard}
             self._thread = threading.Thread(target=self._watch, daemon=True, name="dlx-signals")
             self._thread.start()
         return self
@@ -32,7 +35,7 @@ class Interrupts:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._active:
             signal.set_wakeup_fd(self._wakeup)
-            for number, handler in zip(_SIGNALS, self._handlers, strict=True):
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
             os.close(self._write)  # ends the thread
             self._thread.join()

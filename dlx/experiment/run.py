@@ -14,14 +14,24 @@ from dlx.errors import BusyError, ConfigError, DataError, Status
 from dlx.events import DataLoaded, Decision, Event, Finished, Notice, Started
 from dlx.experiment.assemble import Assembly, assemble, fingerprint, load_data, resolve, with_absolute_paths
 from dlx.experiment.clock import Stopwatch
-from dlx.experiment.environment import capture, command_line, git_state
+from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Session, checkpoint_folder
-from dlx.store import NewRun, RunRecord, Store, find_named, resume_run, start_run
+from dlx.experiment.session import Heartbeat, Session, checkpoint_folder, closing_on_error
+from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
 
-def start(config: Experiment, store: Store, *, name: str | None = None, max_seconds: float | None = None) -> Iterator[Event]:
-    """Trains a config as a new run. Ends with `Finished`, or with a `DlxError` that the record holds too."""
+def start(
+    config: Experiment,
+    store: Store,
+    *,
+    name: str | None = None,
+    max_seconds: float | None = None,
+    unless_named: bool = False,
+) -> Iterator[Event]:
+    """Trains a config as a new run. Ends with `Finished`, or with a `DlxError` that the record holds too.
+
+    With `unless_named` a run of that name that another process has just started is a `BusyError`.
+    """
     watch, deadline = _begin(max_seconds)
     with Interrupts() as interrupts:
         dataset = load_data(config)
@@ -30,7 +40,12 @@ def start(config: Experiment, store: Store, *, name: str | None = None, max_seco
         assembly = assemble([resolve(config, dataset)], dataset)
         plan = assembly.plan
         commit, changes = git_state()
-        environment: dict[str, Any] = {**capture(), "git": commit, "data": fingerprint(dataset)}
+        environment: dict[str, Any] = {
+            **capture(),
+            "git": commit,
+            "data": fingerprint(dataset),
+            "sources": sources(assembly.config),
+        }
         run_id = start_run(
             store,
             NewRun(
@@ -44,6 +59,7 @@ def start(config: Experiment, store: Store, *, name: str | None = None, max_seco
                 command=command_line(),
                 device=environment["device"],
             ),
+            unless_named=unless_named,
         )
         folder = store.run_folder(run_id)
         session = Session(store, run_id, assembly, watch, interrupts, deadline)
@@ -53,7 +69,7 @@ def start(config: Experiment, store: Store, *, name: str | None = None, max_seco
             engine.write_atomically(folder / "preprocessing.json", json.dumps(dataset.preprocessing, indent=1).encode())
             if changes:
                 engine.write_atomically(folder / "changes.diff", changes.encode())
-            yield _started(assembly, session, name, 0)
+            yield _started(assembly, session, name, 0, resumed=False)
             return (yield from assembly.cohort.start())
 
         yield from session.run(begin())
@@ -67,32 +83,42 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
     if run.status is Status.RUNNING:
         raise BusyError(f"run {run.id} is being trained by another process right now; wait for it or stop it")
     if not run.status.resumable:
-        yield Finished(run.id, run.status, f"already {run.status}: {run.message}", run.step, run.metrics, run.path)
+        yield Finished(
+            run.id, run.status, f"{run.message} (earlier: there is nothing left to do)", run.step, run.metrics, run.path
+        )
         return
     watch, deadline = _begin(max_seconds)
     with Interrupts() as interrupts:
         config = validate_stored(run.config, f"run {run.id}")
-        dataset = load_data(config)
-        watch.lap("data")
-        yield _loaded(dataset)
         environment = capture()
-        if run.environment.get("data") != fingerprint(dataset):
-            raise DataError(
-                f"run {run.id} was started on other data than {dataset.name} holds now: bring that data back, or start a new run"
-            )
-        yield from _differences(run, environment)
-        assembly = assemble([config], dataset)
-        cohort, folder = assembly.cohort, checkpoint_folder(store.run_folder(run.id))
-        progress = yield from (cohort.restore([folder]) if engine.has_checkpoint(folder) else cohort.start())
-        watch.lap("compile")
-        resume_run(store, run.id, progress.step, environment["device"])
+        # Claimed before anything is read: from here on no other process can take, finish or remove the run.
+        claim_run(store, run.id, environment["device"])
+        with Heartbeat(store, run.id), closing_on_error(store, run):
+            dataset = load_data(config)
+            watch.lap("data")
+            yield _loaded(dataset)
+            if run.environment.get("data") != fingerprint(dataset):
+                raise DataError(
+                    f"run {run.id} was started on other data than {dataset.name} holds now: bring that data back, or start anew"
+                )
+            yield from _differences(run, environment, sources(config))
+            assembly = assemble([config], dataset)
         session = Session(store, run.id, assembly, watch, interrupts, deadline)
+        yield from session.run(_continue(run, session))
 
-        def begin() -> Generator[Event, Decision | None, Progress]:
-            yield _started(assembly, session, run.name, progress.step)
-            return progress
 
-        yield from session.run(begin())
+def _continue(run: RunRecord, session: Session) -> Generator[Event, Decision | None, Progress]:
+    """The progress that the run's newest checkpoint holds, or a fresh one where it has none."""
+    cohort, folder = session.assembly.cohort, checkpoint_folder(session.folder)
+    if engine.has_checkpoint(folder):
+        progress = yield from cohort.restore([folder])
+    else:
+        if run.step:
+            yield Notice(f"{folder} holds no checkpoint: the run begins again at step 0, it had come to step {run.step}")
+        progress = yield from cohort.start()
+    rewind_run(session.store, run.id, progress.step)
+    yield _started(session.assembly, session, run.name, progress.step, resumed=True)
+    return progress
 
 
 def resume_or_start(config: Experiment, store: Store, *, name: str, max_seconds: float | None = None) -> Iterator[Event]:
@@ -102,7 +128,7 @@ def resume_or_start(config: Experiment, store: Store, *, name: str, max_seconds:
     """
     run = find_named(store, name)
     if run is None:
-        yield from start(config, store, name=name, max_seconds=max_seconds)
+        yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True)
         return
     stored = validate_stored(run.config, f"run {run.id}")
     changes = _changes(config, stored)
@@ -122,7 +148,7 @@ def _loaded(dataset: Dataset) -> DataLoaded:
     return DataLoaded(dataset.name, len(dataset.train), len(dataset.validation), len(dataset.test), dataset.report)
 
 
-def _started(assembly: Assembly, session: Session, name: str | None, step: int) -> Started:
+def _started(assembly: Assembly, session: Session, name: str | None, step: int, *, resumed: bool) -> Started:
     plan = assembly.plan
     return Started(
         run=session.run_id,
@@ -135,12 +161,15 @@ def _started(assembly: Assembly, session: Session, name: str | None, step: int) 
         parameters=assembly.program.parameters(),
         monitor=plan.monitor,
         device=engine.describe_device(),
-        resumed=step > 0,
+        resumed=resumed,
     )
 
 
-def _differences(run: RunRecord, environment: dict[str, Any]) -> Iterator[Notice]:
-    """Says where this machine is not the one that the run was started on: bits may then differ."""
+def _differences(run: RunRecord, environment: dict[str, Any], sources_now: dict[str, str]) -> Iterator[Notice]:
+    """Says where this machine or the user's own code is not that of the start: bits may then differ."""
+    for file, digest in run.environment.get("sources", {}).items():
+        if sources_now.get(file) != digest:
+            yield Notice(f"{file} has changed since the run was started: it goes on with the new code, so not bit for bit")
     was, now = run.environment, environment
     pairs = [("device", was.get("device"), now["device"]), ("python", was.get("python"), now["python"])]
     packages_was, packages_now = was.get("packages", {}), now["packages"]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -10,12 +11,12 @@ import jax
 import numpy as np
 
 from dlx.engine import Progress
-from dlx.errors import DlxError, RunFailedError, Status
+from dlx.errors import BusyError, DlxError, RunFailedError, Status
 from dlx.events import Decision, Evaluated, Event, Finished, Measured
 from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import FIRST_STEPS, Pace, Stopwatch
 from dlx.experiment.interrupts import Interrupts
-from dlx.store import RunUpdate, Store, finish_run, heartbeat, record
+from dlx.store import RunRecord, RunUpdate, Store, finish_run, heartbeat, record
 
 HEARTBEAT_SECONDS = 20.0
 
@@ -45,6 +46,8 @@ class Session:
             except KeyboardInterrupt:
                 self._close(Status.INTERRUPTED, "stopped by Ctrl-C", {})
                 raise
+            except BusyError:
+                raise  # another process has taken the run over: the record is no longer this one's to write
             except DlxError as error:
                 self._close(Status.FAILED, str(error), {})
                 raise
@@ -125,9 +128,10 @@ class Session:
         if self.interrupts.received is not None:
             return Status.INTERRUPTED, f"{self.interrupts.received.name} at {at}; `dlx train --resume {self.run_id}` continues"
         if diverged >= 0:
+            self.step = diverged
             rate = self.assembly.config.optimizer.lr
             return Status.DIVERGED, (
-                f"the loss was not finite at step {diverged}; lower optimizer.lr (it is {rate:g}) or set optimizer.clip_norm=1"
+                f"the loss or the weights were not finite at step {diverged}; lower optimizer.lr (it is {rate:g}) or set optimizer.clip_norm=1"
             )
         if progress.step >= plan.total_steps:
             return Status.COMPLETED, f"trained {plan.total_steps} steps"
@@ -141,6 +145,16 @@ class Session:
         self.watch.lap("other")
         finish_run(self.store, self.run_id, status, message, self.step, epoch, metrics, self.watch.seconds)
         return Finished(self.run_id, status, message, self.step, metrics, self.folder, dict(self.watch.seconds))
+
+
+@contextmanager
+def closing_on_error(store: Store, run: RunRecord) -> Generator[None]:
+    """Gives a claimed run back, as it stood, when it cannot even be set up again."""
+    try:
+        yield
+    except BaseException as error:
+        finish_run(store, run.id, Status.INTERRUPTED, f"could not be resumed: {error}", run.step, run.epoch, {}, {})
+        raise
 
 
 class Heartbeat:

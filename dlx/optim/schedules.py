@@ -19,7 +19,7 @@ def build_schedule(config: ScheduleConfig, peak: jax.Array | float, total_steps:
     """
 
     def schedule(step: ArrayLike) -> jax.Array:
-        t = jnp.minimum(jnp.asarray(step, jnp.float32), total_steps)
+        t = jnp.minimum(jnp.asarray(step, jnp.float32), float(total_steps))
         return jnp.asarray(peak, jnp.float32) * _factor(config, t, total_steps, steps_per_epoch)
 
     return schedule

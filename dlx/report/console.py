@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +14,18 @@ WIDE = 200
 """The width of tables that go to a file or a pipe: nothing is cut there."""
 
 
+class PatientConsole(Console):
+    """A console whose reader may leave (a closed ssh session, `| head`) without ending the training behind it."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich's hook: goes on in silence. Its own version exits."""
+        self.quiet = True
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (open until the end, when Python flushes it)
+
+
 def for_people() -> Console:
     """Messages and progress, on stderr. Rich honours NO_COLOR, FORCE_COLOR, COLUMNS and TERM."""
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+    return PatientConsole(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
 
 
 def for_output() -> Console:

@@ -102,8 +102,8 @@ class _Plain:
     def show(self, event: Event) -> None:
         """Prints a line for each evaluation, but not too often."""
         if self.quiet:
-            if isinstance(event, Notice):
-                self.lines.event(event)
+            if isinstance(event, Notice) or (isinstance(event, Finished) and event.status.exit_code != 0):
+                self.lines.event(event)  # what somebody must know, also in the mail that cron sends
             return
         self.lines.event(event)
         match event:

@@ -29,7 +29,7 @@ def finished_lines(
 ) -> Iterator[RenderableType]:
     """The end of a run: how it ended, its scores by split, whether it overfits, where it lies."""
     train = event.seconds.get("train")
-    took = f" in {seconds(train)} of training" if train else ""
+    took = f" in {seconds(train)} of training" if train and event.status is Status.COMPLETED else ""
     yield f"run {event.run} {colored(event.status)}: {escape(event.message)}{took}"
     if best_step is not None and started is not None:
         yield f"best weights: step {best_step} (epoch {best_step / started.steps_per_epoch:.1f}), by {started.monitor}"
@@ -149,7 +149,11 @@ def config_table(config: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for section, values in config.items():
         if isinstance(values, Mapping):
-            words = [f"{k}={v}" for k, v in values.items() if k != "kind" and v is not None]
+            words = [
+                f"{k}={str(v).lower() if isinstance(v, bool) else v}"
+                for k, v in values.items()
+                if k != "kind" and v is not None
+            ]
             table.add_row(section, escape(" ".join([str(values.get("kind", "")), *words]).strip()))
     return table
 

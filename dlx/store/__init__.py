@@ -13,10 +13,11 @@ from dlx.store.records import list_runs as list_runs
 from dlx.store.runs import NewRun as NewRun
 from dlx.store.runs import RunUpdate as RunUpdate
 from dlx.store.runs import check_name as check_name
+from dlx.store.runs import claim_run as claim_run
 from dlx.store.runs import delete_run as delete_run
 from dlx.store.runs import finish_run as finish_run
 from dlx.store.runs import heartbeat as heartbeat
 from dlx.store.runs import record as record
 from dlx.store.runs import rename_run as rename_run
-from dlx.store.runs import resume_run as resume_run
+from dlx.store.runs import rewind_run as rewind_run
 from dlx.store.runs import start_run as start_run

@@ -65,6 +65,11 @@ def open_segment(connection: Connection, run_id: str, *, step: int, device: str,
     )
 
 
+def move_segment(connection: Connection, run_id: str, *, step: int) -> None:
+    """Says after which step the open stretch of a run really began."""
+    connection.execute(update(SEGMENTS).where(SEGMENTS.c.run_id == run_id, SEGMENTS.c.ended.is_(None)).values(from_step=step))
+
+
 def close_segment(connection: Connection, run_id: str, *, ended: float, step: int, outcome: Status) -> None:
     """Ends the open stretch of a run, if it has one."""
     connection.execute(

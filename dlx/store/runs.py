@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, 
 
 from dlx.errors import BusyError, CannotWriteError, Status, UsageError
 from dlx.store.database import Store
-from dlx.store.holding import close_segment, held_by, holder, open_segment, refuse_if_running
+from dlx.store.holding import close_segment, held_by, holder, move_segment, open_segment, refuse_if_running, true_status
 from dlx.store.process import Process, this_process
 from dlx.store.tables import METRICS, RUNS, Measure, Words
 
@@ -55,14 +55,18 @@ class RunUpdate:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def start_run(store: Store, new: NewRun) -> str:
+def start_run(store: Store, new: NewRun, *, unless_named: bool = False) -> str:
     """Records a run as running and held by this process, makes its folder, and returns its id: 8 hexadecimal digits.
 
-    Raises `UsageError` for a name that cannot be shown, `CannotWriteError` where the store or the folder refuses.
+    With `unless_named`, of several that start a run of one name at once, one succeeds: raises `BusyError` when a run of
+    that name exists. Raises `UsageError` for a name that cannot be shown, `CannotWriteError` where the store or the
+    folder refuses.
     """
     check_name(new.name)
     now, process = time.time(), this_process()
     with store.write() as connection:
+        if unless_named and new.name is not None:
+            _refuse_second(connection, new.name)
         run_id = _unused_id(store, connection)
         connection.execute(
             insert(RUNS).values(
@@ -91,34 +95,52 @@ def start_run(store: Store, new: NewRun) -> str:
     return run_id
 
 
-def resume_run(store: Store, run_id: str, step: int, device: str) -> None:
-    """Claims a run for this process, to continue after `step`; of several that try at once, one succeeds.
+def claim_run(store: Store, run_id: str, device: str) -> None:
+    """Takes a run for this process, to continue it; of several that try at once, one succeeds. Then `rewind_run`.
 
-    Metrics measured after `step` are removed, because the same steps are about to be taken again. So record before
-    you write a checkpoint, never after. Raises `BusyError` when a live process holds the run, `UsageError` when there
-    is no such run.
+    What was measured stays. Raises `BusyError` when a live process holds the run, `UsageError` when it has ended for
+    good in the meantime or is not in the store.
     """
     now, process = time.time(), this_process()
     with store.write() as connection:
         row = _locked(connection, store, run_id)
         refuse_if_running(row, now)
+        status = true_status(row, now)
+        if not status.resumable:
+            raise UsageError(f"run {run_id} is {status} at step {row['step']}: it cannot be continued; start a new run")
         # A killed process could not close its segment: its last sign of life does.
         close_segment(connection, run_id, ended=row["heartbeat"], step=row["step"], outcome=Status.LOST)
+        connection.execute(
+            update(RUNS)
+            .where(RUNS.c.id == run_id)
+            .values(status=Status.RUNNING, message="", finished=None, **held_by(process, now))
+        )
+        open_segment(connection, run_id, step=row["step"], device=device, process=process, now=now)
+
+
+def rewind_run(store: Store, run_id: str, step: int) -> None:
+    """Sets a run that this process has claimed back to `step`, where its checkpoint is.
+
+    Metrics measured after `step` are removed, because the same steps are about to be taken again. So record before
+    you write a checkpoint, never after. Raises `BusyError` when the run is not held by this process, `UsageError` when
+    there is no such run.
+    """
+    now, process = time.time(), this_process()
+    with store.write() as connection:
+        row = _locked(connection, store, run_id)
+        _refuse_stranger(row, process)
         connection.execute(delete(METRICS).where(METRICS.c.run_id == run_id, METRICS.c.step > step))
         connection.execute(
             update(RUNS)
             .where(RUNS.c.id == run_id)
             .values(
-                status=Status.RUNNING,
-                message="",
-                finished=None,
                 step=step,
                 epoch=step // max(1, row["steps_per_epoch"]),
                 metrics=_latest_metrics(connection, run_id),
-                **held_by(process, now),
+                heartbeat=now,
             )
         )
-        open_segment(connection, run_id, step=step, device=device, process=process, now=now)
+        move_segment(connection, run_id, step=step)
 
 
 def heartbeat(store: Store, run_ids: Sequence[str]) -> None:
@@ -180,14 +202,14 @@ def finish_run(
     """Closes a run with its outcome and its summary, such as `test/accuracy` at the best checkpoint.
 
     The summary is kept with the run, over the latest values, and not in the curves: it need not belong to the last
-    step. `seconds` (by phase) are added to those of earlier segments. Raises `BusyError` when another live process
-    holds the run; the run of a dead one may be closed by anybody.
+    step. `seconds` (by phase) are added to those of earlier segments. Raises `BusyError` when another process took
+    the run, also when that one has ended it since; a run that died with its process may be closed by anybody.
     """
     now, process = time.time(), this_process()
     with store.write() as connection:
         row = _locked(connection, store, run_id)
-        if holder(row) != process:
-            refuse_if_running(row, now)
+        if true_status(row, now) is not Status.LOST:
+            _refuse_stranger(row, process)
         connection.execute(
             update(RUNS)
             .where(RUNS.c.id == run_id)
@@ -248,6 +270,19 @@ _UPSERT: Final = text(
     "INSERT INTO dlx_metrics (run_id, name, step, value) VALUES (:run_id, :name, :step, :value) "
     "ON CONFLICT (run_id, name, step) DO UPDATE SET value = excluded.value"
 ).bindparams(bindparam("name", type_=Words), bindparam("value", type_=Measure))
+
+
+_NAMES_LOCK: Final = 0x646C79
+"""The key of the PostgreSQL advisory lock under which a name is looked up and then given (`migrations` has the one before)."""
+
+
+def _refuse_second(connection: Connection, name: str) -> None:
+    """Raises `BusyError` when a run of that name exists; nobody else who asks gets an answer until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite's write transaction has already locked everybody else out
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NAMES_LOCK})
+    found = connection.execute(select(RUNS.c.id).where(RUNS.c.name == name)).scalars().first()
+    if found is not None:
+        raise BusyError(f"run {found} of that name was just started by another process; run the command again to continue it")
 
 
 def _unused_id(store: Store, connection: Connection) -> str:

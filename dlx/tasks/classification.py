@@ -16,6 +16,8 @@ from dlx.tasks.state import Sums
 class Classification:
     """One class of several. Logits (b, classes), targets (b,) int32."""
 
+    running_scores = ("accuracy",)
+
     def __init__(self, config: Classify, spec: Spec) -> None:
         self.scores = {"accuracy": True, "f1": True} | ({f"accuracy_top{config.top_k}": True} if config.top_k else {})
         self.classes = spec.outputs
@@ -60,6 +62,8 @@ class Classification:
 
 class Multilabelling:
     """Any number of labels at once. Logits (b, labels), targets (b, labels) of 0 and 1."""
+
+    running_scores = ("accuracy",)
 
     def __init__(self, config: Multilabel, spec: Spec) -> None:
         self.scores = {"f1": True, "accuracy": True, "subset_accuracy": True, "f1_macro": True}

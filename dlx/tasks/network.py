@@ -39,7 +39,7 @@ class Network:
             params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
         model = nnx.merge(graph, params, fresh, rest)
         outputs = models.call(model, inputs, train=train)
-        rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState))))
+        rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState, nnx.Intermediate))))
         return outputs.astype(jnp.float32), rest
 
     def check(self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array) -> None:

@@ -16,6 +16,8 @@ from dlx.tasks.state import Sums
 class Regression:
     """One number or several. Outputs (b, outputs) standardized, targets (b, outputs) in their own units."""
 
+    running_scores = ("rmse",)
+
     def __init__(self, config: Regress, spec: Spec) -> None:
         self.scores = {"rmse": False, "mae": False, "r2": True}
         self.kind = config.loss

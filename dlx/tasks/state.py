@@ -41,6 +41,11 @@ class Task(Protocol):
         """Every metric that it can report, and whether more is better. The first one chooses the best checkpoint."""
         ...
 
+    @property
+    def running_scores(self) -> tuple[str, ...]:
+        """The scores that the sums of `update` are enough for; the first one chooses where nothing is held out."""
+        ...
+
     def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
         """Parameters, running statistics, optimizer state."""
         ...

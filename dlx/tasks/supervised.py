@@ -24,6 +24,11 @@ class Problem(Protocol):
         """Every metric but the loss, and whether more is better; the one to choose by comes first."""
         ...
 
+    @property
+    def running_scores(self) -> tuple[str, ...]:
+        """The scores that need no `full` sums."""
+        ...
+
     def loss(self, config: Any, outputs: jax.Array, targets: jax.Array, /) -> tuple[jax.Array, jax.Array]:
         """Each example's loss (b,) and its weight in the mean (b,)."""
         ...
@@ -43,6 +48,7 @@ class Supervised:
     def __init__(self, problem: Problem, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
         self.problem = problem
         self.scores = {**problem.scores, "loss": False}
+        self.running_scores: tuple[str, ...] = (*problem.running_scores, "loss")
         self.network = Network(spec.input_shape, spec.outputs)
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
 

@@ -1,9 +1,11 @@
 """Every bad input ends in one sentence that says what, where and what to do, with the right exit code and no traceback."""
 
 import gzip
+import json
 import os
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +74,7 @@ BAD = [
     ("digits-mlp --model net.py:Number", 78, "net.py:Number"),
     ("digits-mlp --model absent.py:Net", 66, "there is no file"),
     ("digits-mlp --target x", 2, "give --data FILE too"),
-    ("digits-mlp --max-time 3", 2, "write a number and a unit"),
+    ("digits-mlp --max-time 3", 2, "write a number and a unit of time"),
     ("digits-mlp --resume auto", 2, "give --name NAME too"),
     ("digits-mlp --resume latest", 2, "leave out recipe, overrides"),
     ("digits-mlp --name latest", 2, "the name 'latest' means the newest run"),
@@ -102,7 +104,7 @@ def test_the_traceback_is_there_under_v(dlx):
 def test_a_run_that_diverges_ends_with_1_and_says_what_to_do(dlx, tiny):
     result = dlx("train", *tiny, "optimizer.kind=sgd", "optimizer.lr=1e30")
     assert result.code == 1
-    assert "the loss was not finite at step" in result.err
+    assert "the loss or the weights were not finite at step" in result.err
     assert "lower optimizer.lr (it is 1e+30) or set optimizer.clip_norm=1" in result.err
     with open_store() as store:
         assert list_runs(store)[0].status == "diverged"
@@ -121,14 +123,14 @@ def test_a_store_of_a_newer_version_is_left_alone(dlx, tiny):
 
 
 def test_damaged_checkpoints_are_told_and_nothing_is_lost(dlx, tiny):
-    assert dlx("train", *tiny, "train.duration=300000 steps", "--name", "long", "--max-time", "3 s", "-q").code == 75
+    assert dlx("train", *tiny, "--name", "long", "--max-time", "0.001 s", "-q").code == 75
     for file in Path("results").glob("runs/*/checkpoints/*"):
         file.write_bytes(b"torn")
     result = dlx("train", "--resume", "long")
     assert result.code == 65
     assert "is damaged" in result.err
     with open_store() as store:
-        assert list_runs(store)[0].status == "interrupted"
+        assert list_runs(store)[0].status.resumable, "another try, with a file brought back, may succeed"
 
 
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
@@ -160,3 +162,48 @@ def test_a_read_only_results_folder(dlx, tiny, small_disk):
     result = dlx("train", *tiny, "--store", str(small_disk / "dlx.db"))
     assert result.code == 73
     assert "permissions" in result.err
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "sentence"),
+    [
+        ("digits-mlp schedule.kind=step schedule.every=10_minutes", 78, "wall-clock time: write epochs or steps"),
+        ("digits-mlp train.duration=1e9_epochs", 78, "is the most: lower it"),
+        ("digits-mlp train.batch_size=1", 78, "needs more than one example a step"),
+        ("digits-mlp task.class_weights=[0,1,1,1,1,1,1,1,1,1]", 78, "task.class_weights"),
+        ("digits-mlp train.duration=", 78, "is empty"),
+        ("digits-mlp data.validation=0 train.monitor=train/f1", 78, "this run can monitor train/accuracy, train/loss"),
+    ],
+)
+def test_more_bad_input(dlx, command, code, sentence):
+    result = dlx("train", *(word.replace("_minutes", " minutes").replace("_epochs", " epochs") for word in command.split()))
+    assert sentence in result.err
+    assert result.code == code
+
+
+def test_a_failure_under_json_is_json_too(dlx):
+    result = dlx("train", "digits-mlp", "train.batch_size=9999", "--json")
+    tree = json.loads(result.out)
+    assert (tree["status"], tree["exit_code"], result.code) == ("failed", 78, 78)
+    assert "train.batch_size is 9999" in tree["message"]
+
+
+def test_quiet_still_says_why_it_failed(dlx, tiny):
+    result = dlx("train", *tiny, "optimizer.kind=sgd", "optimizer.lr=1e30", "-q")
+    assert result.code == 1
+    assert "lower optimizer.lr" in result.err
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_does_not_end_the_training():
+    command = f"{sys.executable} -m dlx train digits-mlp train.duration='100 steps' -v 2>&1 >/dev/null | head -1"
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+    with open_store() as store:
+        assert list_runs(store)[0].status == "completed"
+
+
+def test_a_password_is_not_kept(monkeypatch):
+    from dlx.experiment.environment import command_line
+
+    monkeypatch.setattr(sys, "argv", ["dlx", "train", "--store", "postgresql+psycopg://me:secret@db/x"])
+    assert command_line() == "dlx train --store postgresql+psycopg://me:***@db/x"

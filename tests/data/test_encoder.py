@@ -90,7 +90,6 @@ def test_numbers_as_categories_match_their_text():
     ("values", "reason"),
     [
         (CYCLE + 1, "numbers the rows"),
-        (900 - 3 * CYCLE, "numbers the rows"),
         ([f"name {i}" for i in range(N)], "120 different texts"),
         (["same"] * N, "same value"),
         ([7] * N, "same value"),
@@ -104,6 +103,43 @@ def test_columns_that_say_nothing_are_left_out(values, reason):
     assert len(encoder.report) == 1
     assert encoder.report[0].startswith("column x: left out")
     assert reason in encoder.report[0]
+
+
+@pytest.mark.parametrize("values", [900 - 3 * CYCLE, 2 * CYCLE, CYCLE**2, np.roll(CYCLE, 1), CYCLE + 0.5])
+def test_ordered_numbers_that_are_not_one_apart_are_used(values):
+    assert fit(x=values).outputs == ("quantity", "x")
+
+
+def test_row_numbers_are_known_by_the_rows_that_were_drawn():
+    rows = np.flatnonzero(CYCLE % 7)
+    frame = pd.DataFrame({"id": CYCLE + 1, "square": CYCLE**2, "quantity": np.sin(CYCLE)})
+    assert TableEncoder.fit(frame.iloc[rows], 20).outputs == ("square", "quantity")
+    renumbered = frame.iloc[rows].reset_index(drop=True)
+    assert TableEncoder.fit(renumbered, 20).outputs == ("id", "square", "quantity")
+
+
+def test_row_numbers_are_used_where_there_is_nothing_else():
+    encoder = TableEncoder.fit(pd.DataFrame({"id": CYCLE, "same": "x"}), 20)
+    assert encoder.outputs == ("id",)
+    assert len(encoder.report) == 1
+
+
+def test_large_numbers_keep_their_differences():
+    offsets = np.random.default_rng(0).permutation(N)
+    encoder = fit(x=1_600_000_000 + offsets)
+    assert any("1600000060" in line or "1600000059.5" in line for line in encoder.report)
+    copy = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert copy == encoder
+    encoded = np.array(encode(copy, x=1_600_000_000 + offsets)["x"])
+    assert encoded.tolist() == (offsets - np.median(offsets)).tolist()
+    assert encode(copy, x=[np.nan, 1e300, -1e300])["x"] == pytest.approx([0, 173, -173], abs=2)
+    assert fit(x=50 + np.cos(CYCLE)).columns[1].offset == 0
+
+
+def test_an_encoder_stored_before_there_were_offsets_is_read():
+    stored = fit(x=CYCLE % 7).to_json()
+    del stored["columns"][1]["offset"]
+    assert TableEncoder.from_json(stored) == fit(x=CYCLE % 7)
 
 
 def test_of_free_text_only_its_presence_is_used():
@@ -154,8 +190,8 @@ def test_a_missing_column_is_an_error_with_the_nearest_name():
 
 
 def test_nothing_left_is_an_error():
-    with pytest.raises(DataError, match="no column is left"):
-        TableEncoder.fit(pd.DataFrame({"id": CYCLE}), 20)
+    with pytest.raises(DataError, match=r"no column is left .*same value.*: add a column that varies, take one out of"):
+        TableEncoder.fit(pd.DataFrame({"x": [1] * N}), 20)
 
 
 cells = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.dates(), st.just("2020-01-01"))

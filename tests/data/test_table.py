@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from dlx.config.data import Adult, Csv, Parquet
 from dlx.data import load
 from dlx.data.encoder import TableEncoder
+from dlx.data.scaling import fit_scaling
 from dlx.errors import DataError, MissingInputError
 
 N = 200
@@ -96,6 +98,51 @@ def test_rows_without_a_target_are_left_out_and_told(tmp_path):
     assert "10 of 200 rows of shop were left out because their target is missing" in dataset.report
 
 
+def test_huge_whole_targets_stay_numbers_when_some_are_missing(tmp_path):
+    table = frame().assign(price=2.0**70 * (1 + np.arange(N)))
+    table.loc[:9, "price"] = np.nan
+    dataset = load(Csv(path=csv(tmp_path, table), target="price"))
+    assert dataset.spec.target == "number"
+    assert min(part.targets.min() for part in (dataset.train, dataset.validation, dataset.test)) == 11 * 2.0**70
+
+
+def test_row_numbers_are_left_out_though_rows_are_drawn_and_lost(tmp_path):
+    table = frame().astype({"stars": float}).assign(even=2 * np.arange(N))
+    table.loc[[3, 50], "stars"] = np.nan
+    for more in ({}, {"test_path": csv(tmp_path, frame()[:50].assign(even=0), "test.csv")}):
+        columns = load(Csv(path=csv(tmp_path, table), target="stars", **more)).preprocessing["encoder"]["columns"]
+        names = [column["name"] for column in columns]
+        assert "id" not in names
+        assert "even" in names
+    table[["id", "stars"]].to_csv(tmp_path / "two.csv", index=False)
+    assert load(Csv(path=str(tmp_path / "two.csv"), target="stars")).spec.input_shape == (1,)
+
+
+def test_inputs_keep_the_differences_of_large_numbers(tmp_path):
+    seconds = 1_600_000_000 + np.random.default_rng(0).permutation(N)
+    table = pd.DataFrame({"time": seconds, "kind": np.where(np.arange(N) % 2, "cat", "dog")})
+    dataset = load(Csv(path=csv(tmp_path, table), target="kind"))
+    assert len(np.unique(dataset.train.inputs)) == len(dataset.train)
+    standardized = (dataset.train.inputs - dataset.scaling.mean) * dataset.scaling.inverse_std
+    assert standardized.std() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("spread", [1, 0.2])
+def test_targets_that_float32_cannot_tell_apart_are_an_error(tmp_path, spread):
+    table = frame().assign(price=1_600_000_000 + spread * np.arange(N))
+    with pytest.raises(DataError, match=r"'price' are too large for their spread in float32: subtract .* mean 16000000\d\d"):
+        load(Csv(path=csv(tmp_path, table), target="price"))
+    with pytest.raises(DataError, match="'price' are too large"):
+        load(Csv(path=csv(tmp_path, table), target=("stars", "price")))
+    dataset = load(Csv(path=csv(tmp_path, table.assign(price=table["price"] - 1_600_000_000)), target="price"))
+    assert dataset.train.targets.dtype == dataset.test.targets.dtype == np.float32
+
+
+def test_spreads_whose_inverse_float32_cannot_hold_count_as_constant():
+    inputs = np.array([[0, 0], [1e-40, 2]], np.float32)
+    assert fit_scaling(inputs).inverse_std.tolist() == [1, 1]
+
+
 def test_a_second_file_is_the_test_part(tmp_path):
     dataset = load(Csv(path=csv(tmp_path, frame()), test_path=csv(tmp_path, frame()[:50], "test.csv"), target="kind"))
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (180, 20, 50)
@@ -113,6 +160,15 @@ def test_parquet_gives_what_csv_gives(tmp_path):
 def test_columns_without_a_header_go_by_number(tmp_path):
     frame().to_csv(tmp_path / "t.csv", header=False, index=False)
     assert load(Csv(path=str(tmp_path / "t.csv"), header=False, target="4")).spec.classes == ("cat", "dog")
+    assert load(Csv(path=str(tmp_path / "t.csv"), header=False, target=4, drop=[0])).spec.classes == ("cat", "dog")
+    assert Csv(path="t.csv", header=False, target=[6, "7"]).target == ("6", "7")
+
+
+def test_a_target_named_twice_is_refused():
+    with pytest.raises(ValidationError, match="'6' is named twice: name each target column once"):
+        Csv(path="t.csv", header=False, target=[6, "6"])
+    with pytest.raises(ValidationError):
+        Csv(path="t.csv", target=True)
 
 
 def test_limit(tmp_path):

@@ -19,7 +19,12 @@ def tree(value: float, width: int = 3):
     }
 
 
-TEMPLATE = {"w": np.zeros((1, 2, 3)), "empty": (), "n": np.zeros(1), "z": np.zeros((1, 0, 4))}
+TEMPLATE = {
+    "w": np.zeros((1, 2, 3), np.float32),
+    "empty": (),
+    "n": np.zeros(1, np.int32),
+    "z": np.zeros((1, 0, 4), np.float32),
+}
 
 
 def write(folder: Path, step: int, width: int = 3) -> Path:
@@ -62,7 +67,9 @@ def test_a_damaged_file_is_detected_and_the_previous_one_used(tmp_path, damage):
         case "other format":
             content = content.replace(b"dlx-checkpoint-1", b"dlx-checkpoint-9")
     newest.write_bytes(content)
-    assert read_checkpoint(tmp_path, TEMPLATE).step == 5
+    found = read_checkpoint(tmp_path, TEMPLATE)
+    assert found.step == 5
+    assert found.damaged[0].startswith("step-00000010.safetensors (")
 
 
 def test_when_every_file_is_damaged_the_error_names_them(tmp_path):
@@ -76,8 +83,12 @@ def test_when_every_file_is_damaged_the_error_names_them(tmp_path):
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        (TEMPLATE | {"w": np.zeros((1, 2, 4))}, r"this config's w has shape \(2, 4\), the checkpoint has shape \(2, 3\)"),
-        (TEMPLATE | {"more": np.zeros((1, 2))}, r"this config's more has shape \(2,\), the checkpoint has none"),
+        (
+            TEMPLATE | {"w": np.zeros((1, 2, 4), np.float32)},
+            r"this config's w is float32 \(2, 4\), the checkpoint has float32 \(2, 3\)",
+        ),
+        (TEMPLATE | {"n": np.zeros(1)}, r"this config's n is float64 \(\), the checkpoint has int32 \(\)"),
+        (TEMPLATE | {"more": np.zeros((1, 2))}, r"this config's more is float64 \(2,\), the checkpoint has none"),
         ({"w": TEMPLATE["w"]}, "this config has no n"),
     ],
 )
@@ -92,6 +103,8 @@ def test_a_leftover_temporary_file_is_no_checkpoint(tmp_path):
     write(tmp_path, 5)
     (tmp_path / ".step-00000010.safetensors.123.tmp").write_bytes(b"half")
     assert read_checkpoint(tmp_path, TEMPLATE).step == 5
+    write(tmp_path, 10)
+    assert not list(tmp_path.glob(".*")), "the next checkpoint clears it away"
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path):

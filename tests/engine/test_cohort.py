@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from dlx.engine.feed import Feed
 from dlx.events import Compiled, Decision, Evaluated, Measured
 
 spec = importlib.util.spec_from_file_location("driving", Path(__file__).with_name("driving.py"))
@@ -168,3 +169,22 @@ def test_without_a_validation_part_training_itself_is_monitored(cohort, experime
     assert assembly.plan.monitor == "train/accuracy"
     _, progress = train(assembly.cohort)
     assert progress.best_step[0] > 0
+
+
+def test_a_step_that_ruins_the_weights_is_undone(cohort, experiment):
+    """The loss before the step is finite, the weights after it are not: the lane keeps the last sound ones."""
+    huge = experiment("optimizer.kind=sgd", "optimizer.lr=3e38", "model.normalization=none", "schedule.kind=constant")
+    _, progress = train(cohort([huge]).cohort)
+    assert progress.lanes.diverged_at[0] >= 0
+    assert all(np.isfinite(leaf).all() for leaf in lane(progress.lanes.learner, 0))
+
+
+def test_a_limited_score_looks_at_the_whole_part(cohort, experiment, monkeypatch):
+    """Training rows are in the file's order, which may be that of the classes."""
+    program = cohort([experiment()]).program
+    seen = []
+    original = Feed.rows
+    monkeypatch.setattr(Feed, "rows", lambda self, split, rows: seen.append(rows) or original(self, split, rows))
+    _, progress = train(cohort([experiment()]).cohort)
+    program.evaluate(progress.best, "train", 10)
+    np.testing.assert_array_equal(seen[-1][:10], np.arange(10) * 128 // 10)

@@ -49,11 +49,21 @@ store = open_store(sys.argv[1])
 print("ready", flush=True)
 input()
 try:
-    resume_run(store, sys.argv[2], 0, "cpu")
+    claim_run(store, sys.argv[2], "cpu")
     print("mine", flush=True)
     time.sleep(60)
 except BusyError as error:
     print("busy", flush=True)
+"""
+START_NAMED = """
+from dataclasses import replace
+store = open_store(sys.argv[1])
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        print(start_run(store, replace(NEW, name=line.strip()), unless_named=True), flush=True)
+    except BusyError as error:
+        print("busy", flush=True)
 """
 
 
@@ -125,6 +135,20 @@ class TestManyProcesses:
             go(*claims)
             assert sorted(first_line(claim) for claim in claims) == ["busy", "mine"]
             assert len(find_run(store, run_id).segments) == 2
+
+    def test_of_two_that_start_a_name_one_does(self, any_url: str, spawn: Spawn) -> None:
+        with open_store(any_url) as store:
+            starters = [spawn(START_NAMED, any_url) for _ in range(2)]
+            assert [first_line(starter) for starter in starters] == ["ready", "ready"]
+            names = [f"nightly{i}" for i in range(20)]
+            for name in names:
+                for starter in starters:
+                    assert starter.stdin is not None
+                    starter.stdin.write(name + "\n")
+                    starter.stdin.flush()
+                started = [answer for answer in map(first_line, starters) if answer != "busy"]
+                assert started == [run.id for run in list_runs(store, name=name)]
+                assert len(started) == 1
 
 
 class TestKilled:

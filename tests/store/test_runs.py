@@ -12,6 +12,7 @@ from dlx.store import (
     NewRun,
     RunUpdate,
     Store,
+    claim_run,
     curves,
     delete_run,
     find_named,
@@ -22,7 +23,7 @@ from dlx.store import (
     open_store,
     record,
     rename_run,
-    resume_run,
+    rewind_run,
     start_run,
 )
 
@@ -109,14 +110,19 @@ class TestStoreContract:
         assert run.finished is not None
         assert [(s.to_step, s.outcome) for s in run.segments] == [(100, Status.COMPLETED)]
 
-    def test_resume_takes_back_what_will_be_measured_again(self, any_store: Store, new_run: MakeRun) -> None:
+    def test_a_rewind_takes_back_what_will_be_measured_again(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run())
         for step in (10, 20, 30):
             record(any_store, [RunUpdate(run_id, step, step // 10, {"train/loss": 1 / step})])
         finish_run(any_store, run_id, Status.INTERRUPTED, "SIGTERM", 30, 3, {}, {"train": 2.0})
-        resume_run(any_store, run_id, 20, "gpu")
+        claim_run(any_store, run_id, "gpu")
         run = find_run(any_store, run_id)
-        assert (run.status, run.message, run.finished, run.step, run.epoch) == (Status.RUNNING, "", None, 20, 2)
+        assert (run.status, run.message, run.finished, run.step, run.epoch) == (Status.RUNNING, "", None, 30, 3)
+        assert (run.metrics, len(curves(any_store, run_id)["train/loss"])) == ({"train/loss": 1 / 30}, 3)
+        assert [(s.from_step, s.to_step) for s in run.segments] == [(0, 30), (30, None)]
+        rewind_run(any_store, run_id, 20)
+        run = find_run(any_store, run_id)
+        assert (run.status, run.step, run.epoch) == (Status.RUNNING, 20, 2)
         assert curves(any_store, run_id) == {"train/loss": [(10, 1 / 10), (20, 1 / 20)]}
         assert run.metrics == {"train/loss": 1 / 20}
         finish_run(any_store, run_id, Status.COMPLETED, "", 100, 10, {}, {"train": 3.0})
@@ -130,7 +136,7 @@ class TestStoreContract:
     def test_a_run_that_lives_cannot_be_claimed_or_deleted(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run())
         with pytest.raises(BusyError, match="holds it"):
-            resume_run(any_store, run_id, 0, "cpu")
+            claim_run(any_store, run_id, "cpu")
         with pytest.raises(BusyError, match="holds it"):
             delete_run(any_store, run_id)
 
@@ -151,10 +157,33 @@ class TestStoreContract:
             record(any_store, [RunUpdate(run_id, 1, 0, {"train/loss": 1.0})])
         with pytest.raises(BusyError):
             finish_run(any_store, run_id, Status.COMPLETED, "", 1, 0, {}, {})
+        with pytest.raises(BusyError):
+            rewind_run(any_store, run_id, 0)
         before = find_run(any_store, run_id).heartbeat
         heartbeat(any_store, [run_id])
         assert find_run(any_store, run_id).heartbeat == before
         assert curves(any_store, run_id) == {}
+
+    @pytest.mark.parametrize("ended", [Status.COMPLETED, Status.INTERRUPTED, Status.FAILED])
+    def test_a_run_that_another_process_took_and_ended_stays_as_it_is(
+        self, any_store: Store, new_run: MakeRun, ended: Status
+    ) -> None:
+        run_id = start_run(any_store, new_run())
+        finish_run(any_store, run_id, ended, "by the other", 100, 10, {"test/accuracy": 0.9}, {"train": 1.0})
+        elsewhere(any_store, run_id, 1000)
+        before = find_run(any_store, run_id)
+        with pytest.raises(BusyError, match="this process has lost it"):
+            finish_run(any_store, run_id, Status.FAILED, "late", 1, 0, {"test/accuracy": 0.1}, {"train": 5.0})
+        assert find_run(any_store, run_id) == before
+
+    @pytest.mark.parametrize("ended", [Status.COMPLETED, Status.DIVERGED, Status.PRUNED])
+    def test_a_run_that_has_ended_for_good_cannot_be_claimed(self, any_store: Store, new_run: MakeRun, ended: Status) -> None:
+        run_id = start_run(any_store, new_run())
+        finish_run(any_store, run_id, ended, "", 70, 7, {}, {})
+        before = find_run(any_store, run_id)
+        with pytest.raises(UsageError, match=f"run {run_id} is {ended} at step 70"):
+            claim_run(any_store, run_id, "cpu")
+        assert find_run(any_store, run_id) == before
 
     def test_a_lost_run_can_be_claimed_and_its_segment_ends_with_its_last_word(
         self, any_store: Store, new_run: MakeRun
@@ -164,10 +193,12 @@ class TestStoreContract:
         elsewhere(any_store, run_id, 1000)
         lost = find_run(any_store, run_id)
         assert "is gone since step 40" in lost.message
-        resume_run(any_store, run_id, 30, "cpu")
+        claim_run(any_store, run_id, "cpu")
+        rewind_run(any_store, run_id, 30)
         first, second = find_run(any_store, run_id).segments
         assert (first.outcome, first.to_step, first.ended) == (Status.LOST, 40, lost.heartbeat)
         assert (second.from_step, second.outcome) == (30, None)
+        record(any_store, [RunUpdate(run_id, 31, 3)])  # it is this process's now
 
     def test_anybody_may_close_the_run_of_a_dead_process(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run())
@@ -219,6 +250,15 @@ class TestStoreContract:
         rename_run(any_store, older, None)
         assert find_named(any_store, "twin") is None
 
+    def test_a_name_can_be_asked_for_once(self, any_store: Store, new_run: MakeRun) -> None:
+        first = start_run(any_store, new_run(name="nightly"), unless_named=True)
+        with pytest.raises(BusyError, match=f"run {first} of that name was just started .* run the command again"):
+            start_run(any_store, new_run(name="nightly"), unless_named=True)
+        start_run(any_store, new_run(name="Nightly"), unless_named=True)
+        for _ in range(2):  # no name is nobody's name
+            start_run(any_store, new_run(name=None), unless_named=True)
+        assert len(list_runs(any_store)) == len(list(any_store.runs_folder.iterdir())) == 4
+
     def test_messages_and_metric_names_may_hold_anything(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run(command="dlx train \udcff"))
         record(any_store, [RunUpdate(run_id, 1, 0, {"'\"; <b>": 1.0})])
@@ -227,7 +267,15 @@ class TestStoreContract:
         assert (run.message, run.command) == ("NUL \ufffd and half a pair ?", "dlx train ?")
         assert curves(any_store, run_id) == {"'\"; <b>": [(1, 1.0)]}
 
-    @pytest.mark.parametrize("act", [delete_run, lambda s, r: rename_run(s, r, "x"), lambda s, r: resume_run(s, r, 0, "cpu")])
+    @pytest.mark.parametrize(
+        "act",
+        [
+            delete_run,
+            lambda s, r: rename_run(s, r, "x"),
+            lambda s, r: claim_run(s, r, "cpu"),
+            lambda s, r: rewind_run(s, r, 0),
+        ],
+    )
     def test_an_unknown_run_is_a_usage_error(self, any_store: Store, act: Callable[[Store, str], None]) -> None:
         with pytest.raises(UsageError, match="has no run deadbeef"):
             act(any_store, "deadbeef")
