@@ -39,7 +39,7 @@ def configure() -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         if "ynn_fusion" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_experimental_ynn_fusion_type=".strip()
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values.get("jax_compilation_cache_dir") is None:
         folder = cache_folder("xla")
         _prune(folder, CACHE_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(folder))

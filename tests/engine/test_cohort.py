@@ -188,3 +188,19 @@ def test_a_limited_score_looks_at_the_whole_part(cohort, experiment, monkeypatch
     _, progress = train(cohort([experiment()]).cohort)
     program.evaluate(progress.best, "train", 10)
     np.testing.assert_array_equal(seen[-1][:10], np.arange(10) * 128 // 10)
+
+
+@pytest.mark.slow
+def test_lanes_of_a_shipped_recipe_score_as_single_runs_do():
+    """On real digits. (Weights that get no true gradient drift apart under Adam, so that scores are compared, not weights.)"""
+    from dlx.config import load_experiment, parse_override
+    from dlx.experiment.assemble import assemble, load_data, resolve
+
+    changes = [["optimizer.lr=1e-3", f"train.seed={i}", "train.duration=20 steps"] for i in range(4)]
+    loaded = [load_experiment("digits-mlp", [parse_override(text) for text in texts]) for texts in changes]
+    dataset = load_data(loaded[0])
+    four = [resolve(config, dataset) for config in loaded]
+    together = train(assemble(four, dataset).cohort)[0][-1]
+    for index in (0, 3):
+        alone = train(assemble([four[index]], dataset).cohort)[0][-1]
+        assert together.metrics[index] == pytest.approx(alone.metrics[0], rel=1e-3)
