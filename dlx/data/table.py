@@ -69,7 +69,7 @@ def from_table(table: Table, config: DataCommon, kind: TargetKind | None) -> Dat
         for rows in (division.train, division.validation, test_rows)
     )
     scaling = _scaling(parts[0].inputs, encoder) if config.standardize else fixed_scaling(parts[0].inputs, 1.0)
-    said = f"{len(encoder.columns)} columns become {len(encoder.outputs)} inputs"
+    said = f"{_count(len(encoder.columns), 'column')} {'becomes' if len(encoder.columns) == 1 else 'become'} {_count(len(encoder.outputs), 'input')}"
     preprocessing = {"kind": "table", "encoder": encoder.to_json()}
     return finish(
         table.name,
@@ -141,3 +141,7 @@ def _scaling(inputs: np.ndarray, encoder: TableEncoder) -> Scaling:
         np.where(encoder.scaled, fitted.mean, 0).astype(np.float32),
         np.where(encoder.scaled, fitted.inverse_std, 1).astype(np.float32),
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

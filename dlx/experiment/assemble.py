@@ -141,7 +141,7 @@ def _batch_size(config: Experiment, examples: int) -> int:
         case "full":
             return examples
         case "auto":
-            return max(1, min(AUTO_BATCH, examples // 4))
+            return max(min(2, examples), min(AUTO_BATCH, examples // 4))
         case size:
             return size
 

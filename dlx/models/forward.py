@@ -1,11 +1,17 @@
 """Calling a network, whoever wrote it: in training or evaluation mode, and with its failures told in one sentence."""
 
 import inspect
+import traceback
+from pathlib import Path
 
 from flax import nnx
 from jax import Array
 
 from dlx.errors import DlxError, RunFailedError
+
+LONGEST = 500
+"""Characters of somebody else's error message that are worth repeating."""
+_PACKAGE = Path(__file__).parents[1]
 
 
 def call(model: nnx.Module, x: Array, *, train: bool) -> Array:
@@ -30,6 +36,10 @@ def set_mode(model: nnx.Module, train: bool) -> None:
 
 
 def told(error: Exception) -> str:
-    """An exception as `TypeError: its first line`: JAX's messages go on for a page, and the traceback keeps them."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    """An exception as `TypeError: its text (net.py, line 34)`. JAX's messages go on for a page: the rest is in the traceback."""
+    text = " ".join(str(error).split())
+    shown = f"{text[:LONGEST]}..." if len(text) > LONGEST else text
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(str(_PACKAGE))]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {shown}{place}" if shown else f"{type(error).__name__}{place}"

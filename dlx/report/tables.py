@@ -71,8 +71,9 @@ def generalization(metrics: Mapping[str, float]) -> str | None:
 def runs_table(runs: Sequence[RunSummary]) -> Table:
     """One line per run: what, how far, how good."""
     table = grid()
-    for header in ("id", "name", "status", "started", "model", "data"):
-        table.add_column(header, no_wrap=True)
+    # On a narrow terminal the words give way before the id and the status do.
+    for header, least in (("id", 8), ("name", 4), ("status", 11), ("started", 1), ("model", 1), ("data", 1)):
+        table.add_column(header, no_wrap=True, min_width=least)
     for header in ("step", "monitored", "test"):
         table.add_column(header, justify="right", no_wrap=True)
     for run in runs:
