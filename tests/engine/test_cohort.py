@@ -203,4 +203,7 @@ def test_lanes_of_a_shipped_recipe_score_as_single_runs_do():
     together = train(assemble(four, dataset).cohort)[0][-1]
     for index in (0, 3):
         alone = train(assemble([four[index]], dataset).cohort)[0][-1]
-        assert together.metrics[index] == pytest.approx(alone.metrics[0], rel=1e-3)
+        for name, value in alone.metrics[0].items():
+            # Of 229 digits a near tie or two may tip; the loss, which knows no ties, agrees closely.
+            tolerance = {"rel": 5e-3} if name.endswith("/loss") else {"abs": 0.01}
+            assert together.metrics[index][name] == pytest.approx(value, **tolerance)
