@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from dlx.data import batch_rows
@@ -176,9 +177,9 @@ class Cohort:
             metrics = tuple(dict(lane) for lane in train)
         value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])
         better = value > progress.best_value if self.plan.maximize else value < progress.best_value
-        # A score can look good while the loss is not a number: the first of several NaNs counts as the largest logit.
-        sound = np.isfinite([lane.get(f"{split}/loss", np.nan) for lane in metrics])
-        improved = better & sound & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
+        # A score can look good while the weights are no numbers: the first of several NaNs counts as the largest logit.
+        progress = self._mark_ruined(progress, [lane.get(f"{split}/loss", np.nan) for lane in metrics])
+        improved = better & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
         best = progress.best
         if improved.any():
             best = self.program.keep(improved, judged(progress.lanes.learner), best)
@@ -194,6 +195,19 @@ class Cohort:
         )
         improvements = tuple(bool(x) for x in improved)
         return progress, Evaluated(progress.step, self._epoch(progress.step), split, metrics, improvements)
+
+    def _mark_ruined(self, progress: Progress, losses: Sequence[float]) -> Progress:
+        """Marks the lanes whose last step made their weights non-finite, before another step has shown it in its loss."""
+        at = np.array(progress.lanes.diverged_at)
+        sound = np.isfinite(losses)
+        if not self.program.feed.sizes["validation"]:  # the losses are those of the steps, from before each of them
+            params = jax.tree.leaves(host(progress.lanes.learner.params))
+            sound = np.all([np.isfinite(leaf).reshape(self.lanes, -1).all(1) for leaf in params], axis=0)
+        ruined = ~sound & (at < 0)
+        if not ruined.any():
+            return progress
+        at[ruined] = progress.step
+        return replace(progress, lanes=progress.lanes._replace(diverged_at=self.program.spread(at)))
 
     def _metrics(self, lanes: Sequence[Mapping[str, np.ndarray]], split: str) -> tuple[dict[str, float], ...]:
         """Metrics named `split/metric`; none for a lane that has counted nothing (it diverged before)."""

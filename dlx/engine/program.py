@@ -99,7 +99,11 @@ class Program:
 
     def copy(self, tree: Any) -> Any:
         """A second set of buffers with the same values: donation of the one leaves the other alone."""
-        return jax.device_put(host(tree), self.placement.laned)
+        return self.spread(host(tree))
+
+    def spread(self, tree: Any) -> Any:
+        """Host arrays with a leading lane axis (K, ...), laid on the devices."""
+        return jax.device_put(tree, self.placement.laned)
 
     def lane(self, tree: Any, lane: int) -> Any:
         """One lane of stacked host arrays."""
@@ -107,7 +111,7 @@ class Program:
 
     def join(self, lanes: Sequence[Any]) -> Any:
         """The lanes' host arrays stacked (K, ...) and on the devices: the inverse of `lane`."""
-        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), self.placement.laned)
+        return self.spread(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))
 
     def memory_bytes(self) -> int:
         """What the train program needs on the device beside nothing else: arguments, results and workspace."""

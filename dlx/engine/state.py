@@ -39,12 +39,6 @@ def judged(learner: LearnerState) -> LearnerState:
     return learner._replace(opt=())
 
 
-def all_finite(tree: Any) -> jax.Array:
-    """Whether no leaf holds a NaN or an infinity."""
-    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
-
-
 def select(mask: jax.Array, new: Any, old: Any) -> Any:
     """Leaf by leaf `new` where `mask` holds, else `old`; a mask of shape (K,) chooses along the lane axis."""
 

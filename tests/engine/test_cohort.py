@@ -171,12 +171,27 @@ def test_without_a_validation_part_training_itself_is_monitored(cohort, experime
     assert progress.best_step[0] > 0
 
 
-def test_a_step_that_ruins_the_weights_is_undone(cohort, experiment):
-    """The loss before the step is finite, the weights after it are not: the lane keeps the last sound ones."""
-    huge = experiment("optimizer.kind=sgd", "optimizer.lr=3e38", "model.normalization=none", "schedule.kind=constant")
-    _, progress = train(cohort([huge]).cohort)
-    assert progress.lanes.diverged_at[0] >= 0
-    assert all(np.isfinite(leaf).all() for leaf in lane(progress.lanes.learner, 0))
+@pytest.mark.parametrize("validated", [True, False])
+def test_weights_that_the_last_step_ruined_are_never_the_best(cohort, experiment, rows, validated):
+    """The loss of a step is that of the weights before it: here the only step leaves weights that are no numbers."""
+    from dataclasses import replace
+
+    from dlx.data import Part
+
+    held_out = rows if validated else replace(rows, validation=Part(rows.validation.inputs[:0], rows.validation.targets[:0]))
+    inputs = held_out.train.inputs * 1e3
+    huge = experiment(
+        "optimizer.kind=sgd",
+        "optimizer.lr=3e38",
+        "model.normalization=none",
+        "schedule.kind=constant",
+        "train.duration=1 steps",
+    )
+    scaled = replace(held_out, train=Part(inputs, held_out.train.targets))
+    events, progress = train(cohort([huge], scaled).cohort)
+    assert np.isfinite(events[-2].metrics[0]["train/loss"])
+    assert progress.lanes.diverged_at[0] == 1
+    assert progress.best_step[0] == -1
 
 
 def test_a_limited_score_looks_at_the_whole_part(cohort, experiment, monkeypatch):
