@@ -122,10 +122,10 @@ class Cohort:
         while progress.step < plan.total_steps and not self._all_out(progress) and not decision.stop:
             progress, rates = self._advance(progress, decision.max_steps)
             complete = progress.step == plan.next_evaluation(progress.step - 1)
-            decision = (yield self._measured(progress, rates, complete)) or Decision()
+            decision = (yield self._measured(progress, rates, complete)) or CONTINUE
             if complete:
                 progress, event = self._evaluate(replace(progress, pending={}), self._train_metrics(progress))
-                answer = (yield event) or Decision()
+                answer = (yield event) or CONTINUE
                 decision = _merge(decision, answer)
             if decision.save:
                 yield self.save(progress, decision.save)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,14 +17,6 @@ BAR_WIDTH = 110
 """Columns of a terminal below which the bar itself gives way to the numbers."""
 LINE_SECONDS = 5.0
 """Without a terminal at most one line in so many seconds, so that a night's log stays readable."""
-
-
-class View(Protocol):
-    """Something that is shown each event, in order."""
-
-    def show(self, event: Event) -> None:
-        """Takes one event."""
-        ...
 
 
 def watch(events: Iterator[Event], console: Console, *, quiet: bool = False, verbose: bool = False) -> Finished:
