@@ -44,4 +44,5 @@ def dropout(x: Array, rate: Array, key: Array) -> Array:
     levels = lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)
     dropped = jnp.clip(jnp.round(rate * _LEVELS), 0, _LEVELS - 1)
     scale = (_LEVELS / (_LEVELS - dropped)).astype(x.dtype)
-    return jnp.where(levels >= dropped.astype(jnp.uint8), x * scale, jnp.zeros((), x.dtype))
+    kept = lax.optimization_barrier(levels >= dropped.astype(jnp.uint8))
+    return jnp.where(kept, x * scale, jnp.zeros((), x.dtype))
