@@ -11,11 +11,11 @@ from jax import Array
 from dlx.config.model import ConvNet, LeNet5, Mlp, Normalization
 from dlx.models.activations import activation
 from dlx.models.initializers import initializer
-from dlx.nn import Conv
+from dlx.nn import BatchNorm, Conv
 from dlx.nn.conv import Padding
 
 Style = Mlp | ConvNet | LeNet5
-Norm = nnx.BatchNorm | nnx.LayerNorm
+Norm = BatchNorm | nnx.LayerNorm
 
 
 class Dense(nnx.Module):
@@ -66,7 +66,7 @@ def normalization(name: Normalization, features: int, rngs: nnx.Rngs) -> Norm | 
         case "none":
             return None
         case "batch":
-            return nnx.BatchNorm(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
+            return BatchNorm(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
         case "layer":
             return nnx.LayerNorm(features, epsilon=1e-5, rngs=rngs)
         case _:

@@ -39,10 +39,16 @@ class Dropout(nnx.Module):
 
 def dropout(x: Array, rate: Array, key: Array) -> Array:
     """Zeros a share of about `rate` of `x` and scales the rest. A function of its arguments alone, in any lane."""
-    # Four bytes from each 32-bit word: a fourth of the random numbers, and asking for uint8 would draw a word for each.
-    words = jax.random.bits(key, (math.ceil(x.size / 4),), jnp.uint32)
-    levels = lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)
     dropped = jnp.clip(jnp.round(rate * _LEVELS), 0, _LEVELS - 1)
+
+    def draw() -> Array:
+        # Four bytes from each 32-bit word: a fourth of the random numbers, and asking for uint8 would draw a word for each.
+        words = jax.random.bits(key, (math.ceil(x.size / 4),), jnp.uint32)
+        levels = lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)
+        return levels >= dropped.astype(jnp.uint8)
+
+    # The branch is there for what it keeps: its result is an array in memory. Otherwise XLA draws the same mask again, value
+    # by value, inside each pass that uses it, and the backward pass of a pooling before it takes three times as long.
+    kept = lax.cond(dropped > 0, draw, lambda: jnp.ones(x.shape, bool))
     scale = (_LEVELS / (_LEVELS - dropped)).astype(x.dtype)
-    kept = lax.optimization_barrier(levels >= dropped.astype(jnp.uint8))
     return jnp.where(kept, x * scale, jnp.zeros((), x.dtype))

@@ -4,11 +4,11 @@ The gradient that autodiff writes for `lax.reduce_window` (select-and-scatter) c
 around it. The one below gives the same numbers, ties included.
 """
 
-from collections.abc import Iterator
 from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 
@@ -32,36 +32,36 @@ def avg_pool(x: Array, window: int = 2) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_on_cpu(x: Array, window: int) -> Array:
-    # First whole rows, then the neighbours within: long contiguous maxima, which a reduction over two axes is not.
-    b, h, w, c = x.shape
-    rows = x.reshape(b, h // window, window, w // window, window * c)
-    tallest = reduce(jnp.maximum, [rows[:, :, i] for i in range(window)])
-    return reduce(jnp.maximum, [tallest[..., j * c : (j + 1) * c] for j in range(window)])
+    return reduce(jnp.maximum, _places(x, window))
 
 
-def _forward(x: Array, window: int) -> tuple[Array, tuple[Array, Array]]:
-    y = _max_on_cpu(x, window)
-    return y, (x, y)
+def _forward(x: Array, window: int) -> tuple[Array, Array]:
+    """The maxima, and which place of its window holds each first, counted row by row: both (b, p, q, c)."""
+    places = _places(x, window)
+    y = reduce(jnp.maximum, places)
+    last = len(places) - 1
+    first = jnp.full(y.shape, last, np.min_scalar_type(last))
+    for number in range(last - 1, -1, -1):
+        first = jnp.where(places[number] == y, jnp.asarray(number, first.dtype), first)
+    return y, first
 
 
-def _backward(window: int, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
-    x, y = residuals
-    shares = jnp.stack([jnp.where(first, g, 0) for first in _first_maximum(_split(x, window), y)])  # (k * k, b, p, q, c)
-    b, p, q, c = y.shape
-    return (shares.reshape(window, window, b, p, q, c).transpose(2, 3, 0, 4, 1, 5).reshape(x.shape),)
+def _backward(window: int, first: Array, g: Array) -> tuple[Array]:
+    # One pass over the result. The image itself is not looked at again: what made it (normalization, activation) would be
+    # fused into this pass and be computed a second time.
+    b, p, q, c = g.shape
+    number = jnp.arange(window * window, dtype=first.dtype).reshape(1, 1, window, 1, window, 1)
+    spread = jnp.where(first[:, :, None, :, None] == number, g[:, :, None, :, None], 0)  # (b, p, k, q, k, c)
+    return (spread.reshape(b, p * window, q * window, c),)
 
 
 _max_on_cpu.defvjp(_forward, _backward)
 
 
-def _first_maximum(windows: Array, y: Array) -> Iterator[Array]:
-    """For each place in a window, row by row: is it the first that holds the maximum? Each (b, p, q, c)."""
-    taken = jnp.zeros(y.shape, bool)
-    for i in range(windows.shape[2]):
-        for j in range(windows.shape[4]):
-            here = windows[:, :, i, :, j] == y
-            yield here & ~taken
-            taken |= here
+def _places(x: Array, window: int) -> list[Array]:
+    """The pixels at each place of the windows, row by row: k * k arrays (b, p, q, c)."""
+    windows = _split(x, window)
+    return [windows[:, :, i, :, j] for i in range(window) for j in range(window)]
 
 
 def _split(x: Array, window: int) -> Array:
