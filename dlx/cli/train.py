@@ -11,10 +11,10 @@ import typer
 from dlx.cli import options
 from dlx.cli.experiment import Words, experiment_from
 from dlx.errors import DlxError, UsageError
-from dlx.events import Event
 
 if TYPE_CHECKING:
     from dlx.config import Experiment
+    from dlx.events import Event
     from dlx.store import Store
 
 

@@ -21,7 +21,9 @@ LaneInt = Annotated[int, LaneMark()]
 class Config(BaseModel):
     """A frozen mapping with known keys. Unknown keys are errors; values are validated, also the defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def lane_fields(cls) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a network is made of: one line per layer, without running it. (`nnx.tabulate` fails on recurrent networks.)"""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import new_class
 from typing import Any
@@ -51,11 +51,6 @@ def summarize(config: ModelConfig, in_features: Features, out_features: int) -> 
 
     jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *size), jnp.float32))
     return layers
-
-
-def total_parameters(layers: Iterable[Layer]) -> int:
-    """How many numbers are trained in all."""
-    return sum(layer.parameters for layer in layers)
 
 
 def _layers(modules: dict[Path, nnx.Module], counts: Counter[Path]) -> list[Path]:
