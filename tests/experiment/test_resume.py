@@ -168,7 +168,7 @@ def test_kill_9_at_a_random_moment_and_resume_equals_the_uninterrupted_run(tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves_with_75(tmp_path, store, number):
-    arguments = command("--json", "train.duration=200000 steps", "train.evaluate_every=1000 steps")
+    arguments = command("--json", "train.duration=100000000 steps", "train.evaluate_every=1000 steps")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_steps(process, tmp_path)
         process.send_signal(number)
@@ -186,10 +186,10 @@ def test_a_signal_saves_and_leaves_with_75(tmp_path, store, number):
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once(tmp_path, store):
     """Even while the first one waits: here the process is stopped in its loop, and both signals come together."""
-    with subprocess.Popen(command("train.duration=200000 steps"), stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command("train.duration=100000000 steps"), stderr=subprocess.PIPE) as process:
         wait_for_steps(process, tmp_path)
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGINT)
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            process.send_signal(number)
         assert process.wait(timeout=30) in (130, 143)
     assert find_run(store, "latest").status is Status.LOST
 
