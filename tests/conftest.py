@@ -1,6 +1,7 @@
 """No test reads or writes the user's own places; all tests share one cache of compiled programs, kept between sessions."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def shared_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if not request.config.pluginmanager.hasplugin("cacheprovider"):
         return tmp_path_factory.mktemp("cache")
     return Path(request.config.cache.mkdir("dlx"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def foreground() -> None:
+    """A job in the background is started with SIGINT ignored, and so would be what it starts: tests send Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
