@@ -87,6 +87,8 @@ class Evaluated:
     metrics: tuple[Metrics, ...]
     improved: tuple[bool, ...] = ()
     """Whether each lane's monitored metric is now the best it has been."""
+    counts: tuple[bool, ...] = ()
+    """Whether each lane still trained: neither diverged nor stopped before this evaluation."""
     best_steps: tuple[int | None, ...] = ()
     """The step of the weights that were scored, when they were the best ones."""
 

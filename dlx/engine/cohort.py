@@ -56,10 +56,15 @@ class Progress:
     best_step: np.ndarray
     stale: np.ndarray
     """Evaluations since each lane's best."""
-    stopped: np.ndarray
-    """Lanes that ran out of patience: they may go on in the program, but nothing of them counts any more."""
+    stopped_at: np.ndarray
+    """The step at which a lane ran out of patience, or -1. It may go on in the program, but nothing of it counts any more."""
     pending: Mapping[str, np.ndarray]
     """Sums of the training steps since the last evaluation, float64, added step by step: chunks do not matter."""
+
+    @property
+    def out(self) -> np.ndarray:
+        """The lanes that have ended: diverged, or out of patience."""
+        return (self.stopped_at >= 0) | (np.asarray(self.lanes.diverged_at) >= 0)
 
 
 class Cohort:
@@ -82,7 +87,7 @@ class Cohort:
             worst,
             np.full(k, -1),
             np.zeros(k, int),
-            np.zeros(k, bool),
+            np.full(k, -1),
             pending={},
         )
 
@@ -105,7 +110,7 @@ class Cohort:
             np.array([s.numbers["best_value"] for s in saved]),
             np.array([s.numbers["best_step"] for s in saved], int),
             np.array([s.numbers["stale"] for s in saved], int),
-            np.array([s.numbers["stopped"] for s in saved], bool),
+            np.array([s.numbers["stopped_at"] for s in saved], int),
             {name: np.stack([np.asarray(s.pending[name]) for s in saved]) for name in saved[0].pending},
         )
 
@@ -119,7 +124,7 @@ class Cohort:
         for name in needed if progress.step < plan.total_steps else ():
             if not decision.stop:  # a signal need not wait for what is not compiled yet
                 decision = _merge(decision, (yield from self._compile(name)))
-        while progress.step < plan.total_steps and not self._all_out(progress) and not decision.stop:
+        while progress.step < plan.total_steps and not progress.out.all() and not decision.stop:
             progress, rates = self._advance(progress, decision.max_steps)
             complete = progress.step == plan.next_evaluation(progress.step - 1)
             decision = (yield self._measured(progress, rates, complete)) or CONTINUE
@@ -177,24 +182,25 @@ class Cohort:
             metrics = tuple(dict(lane) for lane in train)
         value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])
         better = value > progress.best_value if self.plan.maximize else value < progress.best_value
+        counts = ~progress.out
         # A score can look good while the weights are no numbers: the first of several NaNs counts as the largest logit.
         progress = self._mark_ruined(progress, [lane.get(f"{split}/loss", np.nan) for lane in metrics])
-        improved = better & ~progress.stopped & (np.asarray(progress.lanes.diverged_at) < 0)
+        improved = better & ~progress.out
         best = progress.best
         if improved.any():
             best = self.program.keep(improved, judged(progress.lanes.learner), best)
         stale = np.where(improved, 0, progress.stale + 1)
-        stopped = progress.stopped | (stale >= self.plan.patience if self.plan.patience else False)
+        stops = (progress.stopped_at < 0) & (stale >= self.plan.patience if self.plan.patience else False)
         progress = replace(
             progress,
             best=best,
             best_value=np.where(improved, value, progress.best_value),
             best_step=np.where(improved, progress.step, progress.best_step),
             stale=stale,
-            stopped=stopped,
+            stopped_at=np.where(stops, progress.step, progress.stopped_at),
         )
-        improvements = tuple(bool(x) for x in improved)
-        return progress, Evaluated(progress.step, self._epoch(progress.step), split, metrics, improvements)
+        flags = [tuple(bool(x) for x in mask) for mask in (improved, counts)]
+        return progress, Evaluated(progress.step, self._epoch(progress.step), split, metrics, *flags)
 
     def _mark_ruined(self, progress: Progress, losses: Sequence[float]) -> Progress:
         """Marks the lanes whose last step made their weights non-finite, before another step has shown it in its loss."""
@@ -217,19 +223,18 @@ class Cohort:
             for sums in lanes
         )
 
-    def _all_out(self, progress: Progress) -> bool:
-        return bool((progress.stopped | (np.asarray(progress.lanes.diverged_at) >= 0)).all())
-
-    def save(self, progress: Progress, folders: Sequence[Path]) -> Checkpointed:
-        """Writes every lane's checkpoint into its folder."""
+    def save(self, progress: Progress, folders: Sequence[Path | None]) -> Checkpointed:
+        """Writes each lane's checkpoint into its folder; lanes without one are left out."""
         tree = host((progress.lanes, progress.best))
         paths = []
         for lane, folder in enumerate(folders):
+            if folder is None:
+                continue
             numbers = {
                 "best_value": float(progress.best_value[lane]),
                 "best_step": int(progress.best_step[lane]),
                 "stale": int(progress.stale[lane]),
-                "stopped": bool(progress.stopped[lane]),
+                "stopped_at": int(progress.stopped_at[lane]),
             }
             pending = {name: s[lane].tolist() for name, s in progress.pending.items()}
             checkpoint = Checkpoint(progress.step, self.program.lane(tree, lane), numbers, pending)

@@ -5,6 +5,7 @@ one never compiles anything, in this process or, through the persistent cache, i
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -50,6 +51,12 @@ class Program:
         self.lane_state: LaneState = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement.laned), shapes_of_lanes
         )
+
+    def with_configs(self, configs: Experiment) -> "Program":
+        """The same compiled functions for other lanes: K stacked configs of the same treedef. Compiles nothing."""
+        other = copy(self)  # shares what is compiled, now and later
+        other.configs = jax.device_put(configs, self.placement.laned)
+        return other
 
     def compile(self, name: Name) -> Any:
         """The compiled function of that name; compiled at the first call, remembered after it."""

@@ -42,8 +42,8 @@ class Stopwatch:
 class Pace:
     """Decides after each event whether to save, whether time is up, and how many steps to take before the next look."""
 
-    def __init__(self, folder: Path, every: Duration, steps_per_epoch: int, deadline: float | None) -> None:
-        self.folder, self.every, self.steps_per_epoch = folder, every, steps_per_epoch
+    def __init__(self, folders: tuple[Path, ...], every: Duration, steps_per_epoch: int, deadline: float | None) -> None:
+        self.folders, self.every, self.steps_per_epoch = folders, every, steps_per_epoch
         self.deadline = deadline
         self.begin(0)
 
@@ -69,7 +69,7 @@ class Pace:
         save = self._due()
         if save:
             self.saved_step, self.saved_at = event.step, time.monotonic()
-        return Decision(stop=stop, save=(self.folder,) if save else (), max_steps=most)
+        return Decision(stop=stop, save=self.folders if save else (), max_steps=most)
 
     def _due(self) -> bool:
         if self.every.unit == "seconds":

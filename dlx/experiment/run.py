@@ -16,7 +16,7 @@ from dlx.experiment.assemble import Assembly, assemble, fingerprint, load_data, 
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Heartbeat, Session, checkpoint_folder, closing_on_error
+from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
 from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
 
@@ -62,7 +62,7 @@ def start(
             unless_named=unless_named,
         )
         folder = store.run_folder(run_id)
-        session = Session(store, run_id, assembly, watch, interrupts, deadline)
+        session = Session(store, [run_id], assembly, watch, interrupts, deadline, _alone(run_id))
 
         def begin() -> Generator[Event, Decision | None, Progress]:
             engine.write_atomically(folder / "config.yaml", to_yaml(assembly.config).encode())
@@ -93,7 +93,7 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
         environment = capture()
         # Claimed before anything is read: from here on no other process can take, finish or remove the run.
         claim_run(store, run.id, environment["device"])
-        with Heartbeat(store, run.id), closing_on_error(store, run):
+        with Heartbeat(store, [run.id]), closing_on_error(store, run):
             dataset = load_data(config)
             watch.lap("data")
             yield _loaded(dataset)
@@ -103,13 +103,13 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
                 )
             yield from _differences(run, environment, sources(config))
             assembly = assemble([config], dataset)
-        session = Session(store, run.id, assembly, watch, interrupts, deadline)
+        session = Session(store, [run.id], assembly, watch, interrupts, deadline, _alone(run.id))
         yield from session.run(_continue(run, session))
 
 
 def _continue(run: RunRecord, session: Session) -> Generator[Event, Decision | None, Progress]:
     """The progress that the run's newest checkpoint holds, or a fresh one where it has none."""
-    cohort, folder = session.assembly.cohort, checkpoint_folder(session.folder)
+    cohort, folder = session.assembly.cohort, checkpoint_folder(session.folders[0])
     if engine.has_checkpoint(folder):
         progress = yield from cohort.restore([folder])
     else:
@@ -139,6 +139,10 @@ def resume_or_start(config: Experiment, store: Store, *, name: str, max_seconds:
     yield from resume(run, store, max_seconds=max_seconds)
 
 
+def _alone(run_id: str) -> Manner:
+    return Manner(again=f"dlx train --resume {run_id}")
+
+
 def _begin(max_seconds: float | None) -> tuple[Stopwatch, float | None]:
     engine.configure()
     return Stopwatch(), None if max_seconds is None else time.monotonic() + max_seconds
@@ -151,9 +155,9 @@ def _loaded(dataset: Dataset) -> DataLoaded:
 def _started(assembly: Assembly, session: Session, name: str | None, step: int, *, resumed: bool) -> Started:
     plan = assembly.plan
     return Started(
-        run=session.run_id,
+        run=session.runs[0],
         name=name,
-        path=session.folder,
+        path=session.folders[0],
         step=step,
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,

@@ -1,8 +1,9 @@
-"""One stretch of running of one run: pulls the cohort's events, records them, answers with decisions, closes the record."""
+"""One stretch of running of a cohort: pulls its events, records them, answers with decisions, closes the records."""
 
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -16,74 +17,103 @@ from dlx.events import Decision, Evaluated, Event, Finished, Measured
 from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import FIRST_STEPS, Pace, Stopwatch
 from dlx.experiment.interrupts import Interrupts
-from dlx.store import RunRecord, RunUpdate, Store, finish_run, heartbeat, record
+from dlx.store import Ending, RunRecord, RunUpdate, Store, finish_runs, heartbeat, record
 
 HEARTBEAT_SECONDS = 20.0
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Manner:
+    """What a run of its own and the trials of a sweep do differently."""
+
+    again: str
+    """The command that continues what was interrupted."""
+    splits: tuple[str, ...] = ("train", "validation", "test")
+    """Parts of the data that the best weights are scored on at the end."""
+    checkpoints: bool = True
+    """Whether every lane is saved now and then, so that it can be continued."""
+    keep: Callable[[np.ndarray], Sequence[int]] = lambda values: range(len(values))
+    """Which lanes are saved at the end, from their best values (K,), NaN for a lane without one."""
+
+
 class Session:
-    """What `start` and `resume` share once the run exists in the store and the cohort can make its first step."""
+    """What starting and resuming share once the runs exist in the store and the cohort can make its first step.
+
+    `runs` are the ids of the cohort's first lanes. Any lanes after them only fill the program up: nothing of them counts.
+    """
 
     def __init__(
-        self, store: Store, run_id: str, assembly: Assembly, watch: Stopwatch, interrupts: Interrupts, deadline: float | None
+        self,
+        store: Store,
+        runs: Sequence[str],
+        assembly: Assembly,
+        watch: Stopwatch,
+        interrupts: Interrupts,
+        deadline: float | None,
+        manner: Manner,
     ) -> None:
-        self.store, self.run_id, self.assembly = store, run_id, assembly
+        self.store, self.runs, self.assembly, self.manner = store, tuple(runs), assembly, manner
         self.watch, self.interrupts, self.deadline = watch, interrupts, deadline
-        self.folder = store.run_folder(run_id)
-        self.step = 0
-        self._train_metrics: Mapping[str, float] = {}
+        self.folders = [store.run_folder(run) for run in runs]
+        self.steps = [0] * len(self.runs)
+        self._train_metrics: Sequence[Mapping[str, float]] = ()
 
     def run(self, begin: Generator[Event, Decision | None, Progress]) -> Iterator[Event]:
-        """Takes the progress that `begin` makes to its end. However that ends, the record says how."""
-        with Heartbeat(self.store, self.run_id):
+        """Takes the progress that `begin` makes to its end. However that ends, the records say how."""
+        with Heartbeat(self.store, self.runs):
             try:
                 yield from self._run(begin)
             except GeneratorExit:
-                self._close(Status.INTERRUPTED, "stopped by its reader", {})
+                self._close_all(Status.INTERRUPTED, "stopped by its reader")
                 raise
             except KeyboardInterrupt:
-                self._close(Status.INTERRUPTED, "stopped by Ctrl-C", {})
+                self._close_all(Status.INTERRUPTED, "stopped by Ctrl-C")
                 raise
             except BusyError:
-                raise  # another process has taken the run over: the record is no longer this one's to write
+                raise  # another process has taken a run over: the record is no longer this one's to write
             except DlxError as error:
-                self._close(Status.FAILED, str(error), {})
+                self._close_all(Status.FAILED, str(error))
                 raise
             except jax.errors.JaxRuntimeError as error:
                 failure = _device_failure(error)
-                self._close(Status.FAILED, str(failure), {})
+                self._close_all(Status.FAILED, str(failure))
                 raise failure from error
             except Exception as error:
-                self._close(Status.FAILED, f"{type(error).__name__}: {error}", {})
+                self._close_all(Status.FAILED, f"{type(error).__name__}: {error}")
                 raise
 
     def _run(self, begin: Generator[Event, Decision | None, Progress]) -> Iterator[Event]:
         cohort, plan = self.assembly.cohort, self.assembly.plan
-        pace = Pace(
-            checkpoint_folder(self.folder), self.assembly.config.train.checkpoint_every, plan.steps_per_epoch, self.deadline
-        )
+        folders = tuple(checkpoint_folder(folder) for folder in self.folders)
+        every = self.assembly.config.train.checkpoint_every
+        pace = Pace(folders if self.manner.checkpoints else (), every, plan.steps_per_epoch, self.deadline)
         progress = yield from self._drive(begin, pace)
-        self.step = progress.step
+        self.steps = [progress.step] * len(self.runs)
         pace.begin(progress.step)
         first = Decision(stop=self._stopping(pace), max_steps=FIRST_STEPS)
         progress = yield from self._drive(cohort.train(progress, first), pace)
-        yield cohort.save(progress, [pace.folder])
+        scored = progress.best_step >= 0
+        kept = self.manner.keep(np.where(scored, progress.best_value, np.nan)[: len(self.runs)])
+        if kept := set(kept):
+            yield cohort.save(progress, [folder if lane in kept else None for lane, folder in enumerate(folders)])
         self.watch.lap("checkpoint")
-        status, message = self._outcome(progress, pace)
-        metrics: dict[str, float] = {}
-        if self.interrupts.received is None and progress.best_step[0] >= 0:
+        outcomes = self._outcomes(progress, pace)
+        metrics: list[dict[str, float]] = [{} for _ in self.runs]
+        if self.interrupts.received is None and scored.any():
             sizes = self.assembly.program.feed.sizes
-            splits = [split for split in ("train", "validation", "test") if sizes[split]]
+            splits = [split for split in self.manner.splits if sizes[split]]
             for event in self._forward(cohort.judge(progress, splits), pace):
                 if isinstance(event, Evaluated):
-                    metrics |= event.metrics[0]
+                    for mine, judged in zip(metrics, event.metrics, strict=False):
+                        mine |= judged
                 yield event
-            metrics |= {"best/step": float(progress.best_step[0])}
+            for lane, mine in enumerate(metrics):
+                metrics[lane] = {**mine, "best/step": float(progress.best_step[lane])} if scored[lane] else {}
             if self.interrupts.received is not None:
-                status, message = self._outcome(progress, pace)
-        yield self._close(status, message, metrics)
+                outcomes = self._outcomes(progress, pace)
+        yield from self._close(outcomes, metrics)
 
     def _drive(self, events: Generator[Event, Decision | None, T], pace: Pace) -> Generator[Event, None, T]:
         """Yields a cohort's events on, and answers each of them. Returns what the cohort's generator returns."""
@@ -111,40 +141,63 @@ class Session:
         return self.interrupts.received is not None or pace.time_is_up
 
     def _record(self, event: Event) -> None:
-        """Stores an interval: its training metrics and its evaluation, in one transaction."""
+        """Stores an interval of all lanes that still count: training metrics and evaluation, in one transaction."""
         match event:
             case Measured():
-                self.step = event.step
+                for lane, diverged in enumerate(event.diverged_at[: len(self.runs)]):
+                    if diverged is None:
+                        self.steps[lane] = event.step
                 if event.complete:
-                    self._train_metrics = event.metrics[0]
+                    self._train_metrics = event.metrics
             case Evaluated() if event.improved:
-                metrics = {**self._train_metrics, **event.metrics[0]}
-                record(self.store, [RunUpdate(self.run_id, event.step, int(event.epoch), metrics)])
+                record(
+                    self.store,
+                    [
+                        RunUpdate(run, event.step, int(event.epoch), {**train, **scores})
+                        for run, train, scores, counts in zip(
+                            self.runs, self._train_metrics, event.metrics, event.counts, strict=False
+                        )
+                        if counts
+                    ],
+                )
 
-    def _outcome(self, progress: Progress, pace: Pace) -> tuple[Status, str]:
-        """How the run stands, with the sentence that a person reads the next morning."""
-        plan, diverged = self.assembly.plan, int(np.asarray(progress.lanes.diverged_at)[0])
-        at = f"step {progress.step} of {plan.total_steps}"
+    def _outcomes(self, progress: Progress, pace: Pace) -> list[tuple[Status, str]]:
+        """How each run stands, with the sentence that a person reads the next morning."""
+        diverged = np.asarray(progress.lanes.diverged_at)
+        ended = np.where(diverged >= 0, diverged, np.where(progress.stopped_at >= 0, progress.stopped_at, progress.step))
+        self.steps = ended[: len(self.runs)].tolist()
+        return [self._outcome(progress, pace, lane, int(diverged[lane])) for lane in range(len(self.runs))]
+
+    def _outcome(self, progress: Progress, pace: Pace, lane: int, diverged: int) -> tuple[Status, str]:
+        plan = self.assembly.plan
+        at, again = f"step {self.steps[lane]} of {plan.total_steps}", f"`{self.manner.again}` continues"
         if self.interrupts.received is not None:
-            return Status.INTERRUPTED, f"{self.interrupts.received.name} at {at}; `dlx train --resume {self.run_id}` continues"
+            return Status.INTERRUPTED, f"{self.interrupts.received.name} at {at}; {again}"
         if diverged >= 0:
-            self.step = diverged
-            rate = self.assembly.config.optimizer.lr
+            rate = float(np.asarray(self.assembly.program.configs.optimizer.lr)[lane])
             return Status.DIVERGED, (
                 f"the loss or the weights were not finite at step {diverged}; lower optimizer.lr (it is {rate:g}) or set optimizer.clip_norm=1"
             )
+        if progress.stopped_at[lane] >= 0:
+            return Status.COMPLETED, f"stopped early at {at}: no better {plan.monitor} in {plan.patience} evaluations"
         if progress.step >= plan.total_steps:
             return Status.COMPLETED, f"trained {plan.total_steps} steps"
-        if progress.stopped[0]:
-            return Status.COMPLETED, f"stopped early at {at}: no better {plan.monitor} in {plan.patience} evaluations"
         reason = "--max-time was used up" if pace.time_is_up else "stopped"
-        return Status.INTERRUPTED, f"{reason} at {at}; `dlx train --resume {self.run_id}` continues"
+        return Status.INTERRUPTED, f"{reason} at {at}; {again}"
 
-    def _close(self, status: Status, message: str, metrics: Mapping[str, float]) -> Finished:
-        epoch = self.step // self.assembly.plan.steps_per_epoch
+    def _close(self, outcomes: Sequence[tuple[Status, str]], metrics: Sequence[Mapping[str, float]]) -> Iterator[Finished]:
+        """Ends the records, and says so. The time that the lanes took together is divided among them."""
         self.watch.lap("other")
-        finish_run(self.store, self.run_id, status, message, self.step, epoch, metrics, self.watch.seconds)
-        return Finished(self.run_id, status, message, self.step, metrics, self.folder, dict(self.watch.seconds))
+        per_epoch = self.assembly.plan.steps_per_epoch
+        share = {phase: value / len(self.runs) for phase, value in self.watch.seconds.items()}
+        lanes = list(zip(self.runs, outcomes, self.steps, metrics, strict=True))
+        finish_runs(self.store, [Ending(run, *how, step, step // per_epoch, scores, share) for run, how, step, scores in lanes])
+        for (run, how, step, scores), folder in zip(lanes, self.folders, strict=True):
+            yield Finished(run, *how, step, scores, folder, share)
+
+    def _close_all(self, status: Status, message: str) -> None:
+        for _ in self._close([(status, message)] * len(self.runs), [{}] * len(self.runs)):
+            pass
 
 
 @contextmanager
@@ -153,15 +206,15 @@ def closing_on_error(store: Store, run: RunRecord) -> Generator[None]:
     try:
         yield
     except BaseException as error:
-        finish_run(store, run.id, Status.INTERRUPTED, f"could not be resumed: {error}", run.step, run.epoch, {}, {})
+        finish_runs(store, [Ending(run.id, Status.INTERRUPTED, f"could not be resumed: {error}", run.step, run.epoch)])
         raise
 
 
 class Heartbeat:
-    """A thread that says every few seconds that the run is alive, also during a long compilation."""
+    """A thread that says every few seconds that runs are alive, also during a long compilation."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store, self._run_id = store, run_id
+    def __init__(self, store: Store, runs: Sequence[str]) -> None:
+        self._store, self._runs = store, runs
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="dlx-heartbeat")
 
@@ -176,7 +229,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
-                heartbeat(self._store, [self._run_id])
+                heartbeat(self._store, self._runs)
             except DlxError:
                 continue  # a store that is locked or full is told by the next `record`, which the run waits for
 

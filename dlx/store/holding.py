@@ -1,12 +1,14 @@
 """Who holds a run. Exactly one live process may; a run whose holder is gone is lost, whatever its row says."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from dlx.errors import BusyError, Status
+from dlx.errors import BusyError, Status, UsageError
+from dlx.store.database import Store
 from dlx.store.process import Process, is_alive
-from dlx.store.tables import SEGMENTS
+from dlx.store.tables import RUNS, SEGMENTS
 
 LOST_SECONDS: Final = 120.0
 """After so many seconds without a heartbeat a process that cannot be seen from here counts as gone."""
@@ -43,10 +45,38 @@ def true_status(row: RowMapping, now: float) -> Status:
     return Status.RUNNING if alive else Status.LOST
 
 
-def refuse_if_running(row: RowMapping, now: float) -> None:
-    """Raises `BusyError` when a live process holds the run."""
+def refuse_if_running(row: RowMapping, now: float, what: str = "run") -> None:
+    """Raises `BusyError` when a live process holds the run (or the sweep)."""
     if true_status(row, now) is Status.RUNNING:
-        raise BusyError(f"run {row['id']} is running: process {row['pid']} on {row['host']} holds it; stop that process first")
+        raise BusyError(
+            f"{what} {row['id']} is running: process {row['pid']} on {row['host']} holds it; stop that process first"
+        )
+
+
+def locked_run(connection: Connection, store: Store, run_id: str) -> RowMapping:
+    """`locked_runs` for one."""
+    return locked_runs(connection, store, [run_id])[run_id]
+
+
+def locked_runs(connection: Connection, store: Store, run_ids: Sequence[str]) -> dict[str, RowMapping]:
+    """The rows of these runs, which no other process can change until the transaction ends. Raises `UsageError`."""
+    held = (RUNS.c.host, RUNS.c.pid, RUNS.c.process_space, RUNS.c.process_started, RUNS.c.heartbeat)
+    statement = select(RUNS.c.id, RUNS.c.status, RUNS.c.step, RUNS.c.steps_per_epoch, RUNS.c.metrics, RUNS.c.seconds, *held)
+    # SQLite's write transaction has locked everything already, and it ignores FOR UPDATE. The order prevents deadlocks.
+    found = connection.execute(statement.where(RUNS.c.id.in_(run_ids)).order_by(RUNS.c.id).with_for_update()).mappings()
+    rows = {row["id"]: row for row in found}
+    for run_id in run_ids:
+        if run_id not in rows:
+            raise UsageError(f"the store {store.place} has no run {run_id}; `dlx runs ls` shows what it has")
+    return rows
+
+
+def refuse_stranger(row: RowMapping, process: Process, what: str = "run") -> None:
+    """Raises `BusyError` unless that process holds the run (or the sweep)."""
+    if holder(row) != process:
+        raise BusyError(
+            f"{what} {row['id']} was resumed by process {row['pid']} on {row['host']}: this process has lost it and must stop"
+        )
 
 
 def open_segment(connection: Connection, run_id: str, *, step: int, device: str, process: Process, now: float) -> None:

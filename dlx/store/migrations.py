@@ -65,5 +65,25 @@ def _create_runs(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_create_runs,)
+def _create_sweeps(connection: Connection) -> None:
+    """Version 2: sweeps and their trials. A trial outlives its run: what it found is never asked for again."""
+    statements = (
+        """CREATE TABLE dlx_sweeps (
+            id TEXT PRIMARY KEY, name TEXT, status TEXT NOT NULL, message TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL, finished DOUBLE PRECISION, heartbeat DOUBLE PRECISION NOT NULL,
+            trials_total BIGINT, monitor TEXT NOT NULL, direction TEXT NOT NULL,
+            host TEXT NOT NULL, pid BIGINT NOT NULL, process_space TEXT NOT NULL, process_started BIGINT NOT NULL,
+            seconds TEXT NOT NULL, config TEXT NOT NULL, command TEXT NOT NULL)""",
+        "CREATE INDEX dlx_sweeps_created ON dlx_sweeps (created)",
+        """CREATE TABLE dlx_trials (
+            sweep TEXT NOT NULL REFERENCES dlx_sweeps (id) ON DELETE CASCADE, number BIGINT NOT NULL,
+            run_id TEXT REFERENCES dlx_runs (id) ON DELETE SET NULL, status TEXT, value DOUBLE PRECISION,
+            params TEXT NOT NULL, PRIMARY KEY (sweep, number))""",
+        "CREATE INDEX dlx_trials_run ON dlx_trials (run_id)",
+    )
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_create_runs, _create_sweeps)
 NEWEST: Final = len(MIGRATIONS)

@@ -127,3 +127,35 @@ SEGMENTS = table(
     column("device", Words),
     column("outcome", Words),
 )
+
+SWEEPS = table(
+    "dlx_sweeps",
+    column("id", Text),
+    column("name", Words),
+    column("status", Words),
+    column("message", Words),
+    column("created", Double),
+    column("finished", Double),
+    column("heartbeat", Double),
+    column("trials_total", BigInteger),
+    column("monitor", Words),
+    column("direction", Words),
+    column("host", Words),
+    column("pid", BigInteger),
+    column("process_space", Words),
+    column("process_started", BigInteger),
+    column("seconds", Json),
+    column("config", Json),
+    column("command", Words),
+)
+
+# A trial without a status is waiting or in training; `params` are the searched values by their dotted keys.
+TRIALS = table(
+    "dlx_trials",
+    column("sweep", Text),
+    column("number", BigInteger),
+    column("run_id", Text),
+    column("status", Words),
+    column("value", Measure),
+    column("params", Json),
+)

@@ -145,7 +145,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(cohort, experiment):
 def test_a_lane_out_of_patience_stops_the_cohort_and_keeps_its_best(cohort, experiment):
     impatient = experiment("optimizer.lr=1e-9", "optimizer.weight_decay=0", "train.patience=2", "train.monitor=validation/f1")
     events, progress = train(cohort([impatient]).cohort)
-    assert progress.stopped[0]
+    assert progress.out[0]
     evaluations = [e for e in events if isinstance(e, Evaluated)]
     assert not any(e.improved[0] for e in evaluations[-2:])
     assert progress.step < 20

@@ -19,7 +19,7 @@ from dlx.store import (
     sqlite,
     start_run,
 )
-from dlx.store.tables import METRICS, RUNS, SEGMENTS
+from dlx.store.tables import METRICS, RUNS, SEGMENTS, SWEEPS, TRIALS
 
 MakeRun = Callable[..., NewRun]
 
@@ -108,7 +108,7 @@ class TestReaders:
 class TestSchema:
     def test_queries_see_the_tables_that_migrations_make(self, any_store: Store) -> None:
         with any_store.read() as connection:
-            for table in (RUNS, METRICS, SEGMENTS):
+            for table in (RUNS, METRICS, SEGMENTS, SWEEPS, TRIALS):
                 assert {column["name"] for column in inspect(connection).get_columns(table.name)} == set(table.c.keys())
 
     def test_the_big_columns_lie_last_where_sqlite_can_skip_them(self, store: Store) -> None:

@@ -11,13 +11,14 @@ import pytest
 
 from dlx.errors import Status
 from dlx.store import (
+    Ending,
     NewRun,
     RunUpdate,
     Store,
     curves,
     delete_run,
     find_run,
-    finish_run,
+    finish_runs,
     list_runs,
     open_store,
     record,
@@ -35,7 +36,7 @@ run_id = start_run(store, NEW)
 print(run_id, flush=True)
 for step in range(int(sys.argv[2])):
     record(store, [RunUpdate(run_id, step, 0, {f"train/m{i}": float(step) for i in range(20)})])
-finish_run(store, run_id, Status.COMPLETED, "", step, 0, {}, {})
+finish_runs(store, [Ending(run_id, Status.COMPLETED, "", step, 0, {}, {})])
 """
 OPEN_MANY = """
 print("ready", flush=True)
@@ -130,7 +131,7 @@ class TestManyProcesses:
     def test_of_two_that_claim_a_run_one_gets_it(self, any_url: str, spawn: Spawn, new_run: MakeRun) -> None:
         with open_store(any_url) as store:
             run_id = start_run(store, new_run())
-            finish_run(store, run_id, Status.INTERRUPTED, "", 0, 0, {}, {})
+            finish_runs(store, [Ending(run_id, Status.INTERRUPTED, "", 0, 0, {}, {})])
             claims = [spawn(CLAIM, any_url, run_id) for _ in range(2)]
             go(*claims)
             assert sorted(first_line(claim) for claim in claims) == ["busy", "mine"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from dlx.errors import Status, UsageError
-from dlx.store import NewRun, RunUpdate, Store, find_run, finish_run, list_runs, record, start_run
+from dlx.store import Ending, NewRun, RunUpdate, Store, find_run, finish_runs, list_runs, record, start_run
 from dlx.store.query import parse_condition
 
 MakeRun = Callable[..., NewRun]
@@ -32,7 +32,7 @@ def three(store: Store, new_run: MakeRun) -> Store:
         run_id = start_run(store, new_run(name=name, config={"model": {"kind": name, "hidden": hidden, "bias": name == "mlp"}}))
         summary = {} if accuracy is None else {"test/accuracy": accuracy}
         status = Status.FAILED if accuracy is None else Status.COMPLETED
-        finish_run(store, run_id, status, "", 100, 10, summary, {"train": len(name)})
+        finish_runs(store, [Ending(run_id, status, "", 100, 10, summary, {"train": len(name)})])
     return store
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from dlx.errors import BusyError, CannotWriteError, Status, UsageError
 from dlx.store import (
+    Ending,
     NewRun,
     RunUpdate,
     Store,
@@ -17,7 +18,7 @@ from dlx.store import (
     delete_run,
     find_named,
     find_run,
-    finish_run,
+    finish_runs,
     heartbeat,
     list_runs,
     open_store,
@@ -102,7 +103,7 @@ class TestStoreContract:
         run_id = start_run(any_store, new_run())
         record(any_store, [RunUpdate(run_id, 100, 10, {"train/loss": 0.1, "validation/accuracy": 0.90})])
         best = {"test/accuracy": 0.97, "validation/accuracy": 0.95}
-        finish_run(any_store, run_id, Status.COMPLETED, "early stop", 100, 10, best, {"train": 1.5})
+        finish_runs(any_store, [Ending(run_id, Status.COMPLETED, "early stop", 100, 10, best, {"train": 1.5})])
         run = find_run(any_store, run_id)
         assert (run.status, run.message, run.seconds) == (Status.COMPLETED, "early stop", {"train": 1.5})
         assert run.metrics == {"train/loss": 0.1, "test/accuracy": 0.97, "validation/accuracy": 0.95}
@@ -114,7 +115,7 @@ class TestStoreContract:
         run_id = start_run(any_store, new_run())
         for step in (10, 20, 30):
             record(any_store, [RunUpdate(run_id, step, step // 10, {"train/loss": 1 / step})])
-        finish_run(any_store, run_id, Status.INTERRUPTED, "SIGTERM", 30, 3, {}, {"train": 2.0})
+        finish_runs(any_store, [Ending(run_id, Status.INTERRUPTED, "SIGTERM", 30, 3, {}, {"train": 2.0})])
         claim_run(any_store, run_id, "gpu")
         run = find_run(any_store, run_id)
         assert (run.status, run.message, run.finished, run.step, run.epoch) == (Status.RUNNING, "", None, 30, 3)
@@ -125,7 +126,7 @@ class TestStoreContract:
         assert (run.status, run.step, run.epoch) == (Status.RUNNING, 20, 2)
         assert curves(any_store, run_id) == {"train/loss": [(10, 1 / 10), (20, 1 / 20)]}
         assert run.metrics == {"train/loss": 1 / 20}
-        finish_run(any_store, run_id, Status.COMPLETED, "", 100, 10, {}, {"train": 3.0})
+        finish_runs(any_store, [Ending(run_id, Status.COMPLETED, "", 100, 10, {}, {"train": 3.0})])
         run = find_run(any_store, run_id)
         assert run.seconds == {"train": 5.0}  # time spent is added up
         assert [(s.from_step, s.to_step, s.device, s.outcome) for s in run.segments] == [
@@ -156,7 +157,7 @@ class TestStoreContract:
         with pytest.raises(BusyError, match=f"run {run_id} was resumed by process .* on node7"):
             record(any_store, [RunUpdate(run_id, 1, 0, {"train/loss": 1.0})])
         with pytest.raises(BusyError):
-            finish_run(any_store, run_id, Status.COMPLETED, "", 1, 0, {}, {})
+            finish_runs(any_store, [Ending(run_id, Status.COMPLETED, "", 1, 0, {}, {})])
         with pytest.raises(BusyError):
             rewind_run(any_store, run_id, 0)
         before = find_run(any_store, run_id).heartbeat
@@ -169,17 +170,17 @@ class TestStoreContract:
         self, any_store: Store, new_run: MakeRun, ended: Status
     ) -> None:
         run_id = start_run(any_store, new_run())
-        finish_run(any_store, run_id, ended, "by the other", 100, 10, {"test/accuracy": 0.9}, {"train": 1.0})
+        finish_runs(any_store, [Ending(run_id, ended, "by the other", 100, 10, {"test/accuracy": 0.9}, {"train": 1.0})])
         elsewhere(any_store, run_id, 1000)
         before = find_run(any_store, run_id)
         with pytest.raises(BusyError, match="this process has lost it"):
-            finish_run(any_store, run_id, Status.FAILED, "late", 1, 0, {"test/accuracy": 0.1}, {"train": 5.0})
+            finish_runs(any_store, [Ending(run_id, Status.FAILED, "late", 1, 0, {"test/accuracy": 0.1}, {"train": 5.0})])
         assert find_run(any_store, run_id) == before
 
     @pytest.mark.parametrize("ended", [Status.COMPLETED, Status.DIVERGED, Status.PRUNED])
     def test_a_run_that_has_ended_for_good_cannot_be_claimed(self, any_store: Store, new_run: MakeRun, ended: Status) -> None:
         run_id = start_run(any_store, new_run())
-        finish_run(any_store, run_id, ended, "", 70, 7, {}, {})
+        finish_runs(any_store, [Ending(run_id, ended, "", 70, 7, {}, {})])
         before = find_run(any_store, run_id)
         with pytest.raises(UsageError, match=f"run {run_id} is {ended} at step 70"):
             claim_run(any_store, run_id, "cpu")
@@ -203,7 +204,7 @@ class TestStoreContract:
     def test_anybody_may_close_the_run_of_a_dead_process(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run())
         elsewhere(any_store, run_id, 1000)
-        finish_run(any_store, run_id, Status.LOST, "reaped", 0, 0, {}, {})
+        finish_runs(any_store, [Ending(run_id, Status.LOST, "reaped", 0, 0, {}, {})])
         assert (find_run(any_store, run_id).status, find_run(any_store, run_id).message) == (Status.LOST, "reaped")
 
     def test_a_heartbeat_is_a_sign_of_life(self, any_store: Store, new_run: MakeRun) -> None:
@@ -216,7 +217,7 @@ class TestStoreContract:
         gone, kept = (start_run(any_store, new_run(name=name)) for name in ("gone", "kept"))
         record(any_store, [RunUpdate(run_id, 1, 0, {"train/loss": 1.0}) for run_id in (gone, kept)])
         (any_store.run_folder(gone) / "config.yaml").write_text("task: {}")
-        finish_run(any_store, gone, Status.FAILED, "", 1, 0, {}, {})
+        finish_runs(any_store, [Ending(gone, Status.FAILED, "", 1, 0, {}, {})])
         delete_run(any_store, gone)
         assert [run.id for run in list_runs(any_store)] == [kept]
         assert not any_store.run_folder(gone).exists()
@@ -262,7 +263,7 @@ class TestStoreContract:
     def test_messages_and_metric_names_may_hold_anything(self, any_store: Store, new_run: MakeRun) -> None:
         run_id = start_run(any_store, new_run(command="dlx train \udcff"))
         record(any_store, [RunUpdate(run_id, 1, 0, {"'\"; <b>": 1.0})])
-        finish_run(any_store, run_id, Status.FAILED, "NUL \0 and half a pair \ud800", 1, 0, {}, {})
+        finish_runs(any_store, [Ending(run_id, Status.FAILED, "NUL \0 and half a pair \ud800", 1, 0, {}, {})])
         run = find_run(any_store, run_id)
         assert (run.message, run.command) == ("NUL \ufffd and half a pair ?", "dlx train ?")
         assert curves(any_store, run_id) == {"'\"; <b>": [(1, 1.0)]}
