@@ -152,6 +152,63 @@ class Planned:
     """What compiling the train program took just now; the cache keeps it, so that training need not wait again."""
 
 
+@dataclass(frozen=True)
+class SweepStarted:
+    """A sweep begins, or goes on: `done` of its `total` trials were finished before."""
+
+    sweep: str
+    name: str | None
+    total: int | None
+    """None for a sweep that goes on until its time is up."""
+    done: int
+    dimensions: int
+    monitor: str
+    maximize: bool
+    device: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class CohortStarted:
+    """Trials of equal structure begin to train together. `lanes` is their number rounded up to what the program has."""
+
+    trials: tuple[int, ...]
+    lanes: int
+    total_steps: int
+    parameters: int
+    compiled: bool
+    """Whether the program was compiled for an earlier cohort."""
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """What came of a trial. `value` is the monitored metric at its best weights."""
+
+    number: int
+    run: str | None
+    status: Status
+    message: str
+    value: float | None
+    params: Mapping[str, Any]
+    best: bool
+    """Whether it is the best of the sweep so far."""
+
+
+@dataclass(frozen=True)
+class SweepFinished:
+    """The sweep's last word. `trials` counts its trials by status; `best` is the best trial, if any was completed."""
+
+    sweep: str
+    status: Status
+    message: str
+    trials: Mapping[str, int]
+    best: TrialFinished | None
+    programs: int
+    seconds: Mapping[str, float]
+    path: Path
+
+
+SweepEvent = SweepStarted | CohortStarted | TrialFinished | SweepFinished
 Event = DataLoaded | Notice | Compiling | Compiled | Started | Measured | Evaluated | Checkpointed | Finished
 
 

@@ -8,6 +8,7 @@ import typer
 
 from dlx.cli.catalog import config, data, models, recipes
 from dlx.cli.runs import runs
+from dlx.cli.sweep import sweep
 from dlx.cli.train import train
 from dlx.errors import DlxError
 from dlx.version import __version__
@@ -23,7 +24,14 @@ def build_app() -> typer.Typer:
         callback=_global_options,
     )
     app.command("train")(train)
-    for name, group in (("runs", runs), ("models", models), ("data", data), ("recipes", recipes), ("config", config)):
+    for name, group in (
+        ("sweep", sweep),
+        ("runs", runs),
+        ("models", models),
+        ("data", data),
+        ("recipes", recipes),
+        ("config", config),
+    ):
         app.add_typer(group, name=name)
     return app
 

@@ -26,6 +26,9 @@ class Words:
     data: str | None = None
     target: Sequence[str] | None = None
     model: str | None = None
+    best_of: str | None = None
+    """A sweep, whose best trial's experiment it is; `store` is where that sweep is kept."""
+    store: str | None = None
 
 
 def experiment_from(words: Words) -> Experiment:
@@ -38,9 +41,24 @@ def experiment_from(words: Words) -> Experiment:
         Override(tuple(key.split(".")), value)
         for key, value in (*_data_changes(words.data, words.target), *_model_changes(words.model))
     ]
+    if words.best_of is not None and (source is not None or words.data is not None):
+        raise UsageError("--from SWEEP brings its own experiment: leave out the recipe, and --data")
     if source is None and words.data is not None:
         source = "table"
-    return load_experiment(source, [*short, *(parse_override(word) for word in rest)])
+    origin = _winner(words.best_of, words.store) if words.best_of is not None else source
+    return load_experiment(origin, [*short, *(parse_override(word) for word in rest)])
+
+
+def _winner(sweep: str, store: str | None) -> dict[str, Any]:
+    """The experiment of a sweep's best trial, as its run keeps it."""
+    from dlx.store import find_run, find_sweep, open_store
+
+    with open_store(store, create=False) as opened:
+        found = find_sweep(opened, sweep)
+        best = found.ranked[0] if found.ranked else None
+        if best is None or best.run_id is None:
+            raise UsageError(f"sweep {found.id} has no completed trial whose run is still kept: nothing to train")
+        return find_run(opened, best.run_id).config
 
 
 def _data_changes(data: str | None, target: Sequence[str] | None) -> list[Change]:

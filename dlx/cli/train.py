@@ -24,6 +24,9 @@ def train(
     target: options.Target = None,
     model: options.Model = None,
     name: Annotated[str | None, typer.Option("--name", help="A name to find the run by.")] = None,
+    best_of: Annotated[
+        str | None, typer.Option("--from", metavar="SWEEP", help="Train the winner of a sweep; overrides still apply.")
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -50,7 +53,7 @@ def train(
     from dlx.report.tables import finished_json
 
     began = time.perf_counter()
-    words = Words(arguments, data, target, model)
+    words = Words(arguments, data, target, model, best_of, store)
     if dry_run:
         from dlx.cli.dry_run import show_plan
 
@@ -85,7 +88,7 @@ def check_options(words: Words, name: str | None, resume: str | None) -> None:
     check_name(name)
     if resume == "auto" and name is None:
         raise UsageError("--resume auto continues the run of a name: give --name NAME too")
-    if resume not in (None, "auto") and (words != Words() or name is not None):
+    if resume not in (None, "auto") and (words != Words(store=words.store) or name is not None):
         raise UsageError(
             "--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name"
         )

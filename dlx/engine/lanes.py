@@ -48,7 +48,7 @@ def stack(configs: Sequence[Experiment]) -> Experiment:
     return jax.tree.map(lambda *leaves: np.asarray(leaves, _leaf_type(leaves[0])), *configs)
 
 
-def structure(config: Experiment) -> Any:
+def structure(config: Config) -> Any:
     """The group key of a config: hashable, equal for configs that can be lanes of one program."""
     register_configs()
     return jax.tree.structure(config)

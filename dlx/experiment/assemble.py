@@ -44,6 +44,11 @@ class Assembly:
         """The compiled functions."""
         return self.cohort.program
 
+    def with_configs(self, configs: Sequence[Experiment]) -> "Assembly":
+        """The same compiled functions for other configs of the same structure and number."""
+        program = self.program.with_configs(engine.stack(configs))
+        return replace(self, config=configs[0], cohort=Cohort(program, self.plan))
+
 
 def load_data(config: Experiment) -> Dataset:
     """Reads the config's data. Raises the `DlxError`s of `data.load`."""
@@ -73,12 +78,8 @@ def _absolute(section: DataConfig | ModelConfig) -> DataConfig | ModelConfig:
     return section.model_copy(update=changes) if changes else section
 
 
-def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | None = None) -> Assembly:
-    """The cohort of K resolved configs of one structure. `stream` forces the data off (or onto) the device.
-
-    Raises `ConfigError` when the config does not fit the data, and whatever the user's own model raises.
-    """
-    config = configs[0]
+def plan_for(config: Experiment, dataset: Dataset) -> tuple[Task, Plan]:
+    """What a resolved config does on its data. Traces nothing. Raises `ConfigError` when it does not fit the data."""
     _check_augmentation(config, dataset)
     examples = len(dataset.train)
     batch = _batch_size(config, examples)
@@ -104,7 +105,17 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
         maximize=maximize,
         patience=config.train.patience,
     )
-    placement = engine.choose_placement(len(configs), lambda: engine.convolves(task, config, dataset, batch))
+    return task, plan
+
+
+def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | None = None) -> Assembly:
+    """The cohort of K resolved configs of one structure. `stream` forces the data off (or onto) the device.
+
+    Raises `ConfigError` when the config does not fit the data, and whatever the user's own model raises.
+    """
+    config = configs[0]
+    task, plan = plan_for(config, dataset)
+    placement = engine.choose_placement(len(configs), lambda: engine.convolves(task, config, dataset, plan.batch_size))
     feed = engine.make_feed(dataset, placement, stream=stream)
     program = Program(task, engine.stack(configs), placement, feed, _shapes(plan, dataset, feed.resident is not None))
     return Assembly(config, dataset, task, Cohort(program, plan))

@@ -38,6 +38,12 @@ class Stopwatch:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + passed
         return passed
 
+    def add(self, other: "Stopwatch") -> None:
+        """Takes over what another one measured in the meantime."""
+        for phase, passed in other.seconds.items():
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + passed
+        self.last = time.perf_counter()
+
 
 class Pace:
     """Decides after each event whether to save, whether time is up, and how many steps to take before the next look."""

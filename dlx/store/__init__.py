@@ -17,6 +17,7 @@ from dlx.store.runs import finish_runs as finish_runs
 from dlx.store.runs import heartbeat as heartbeat
 from dlx.store.runs import record as record
 from dlx.store.runs import rename_run as rename_run
+from dlx.store.starts import Direction as Direction
 from dlx.store.starts import NewRun as NewRun
 from dlx.store.starts import check_name as check_name
 from dlx.store.starts import claim_run as claim_run

@@ -4,6 +4,7 @@ A sweep is held by one process at a time, like a run. A trial is written when it
 with the same proposals; it keeps its result when its run is removed.
 """
 
+import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class SweepRecord:
     @property
     def ranked(self) -> list[TrialRecord]:
         """The completed trials, the best first; of equals the earlier one."""
-        scored = [t for t in self.trials if t.status is Status.COMPLETED and t.value is not None and t.value == t.value]
+        scored = [t for t in self.trials if t.status is Status.COMPLETED and t.value is not None]
         return sorted(scored, key=lambda t: (-(t.value or 0.0) if self.direction == "maximize" else (t.value or 0.0), t.number))
 
 
@@ -188,7 +189,10 @@ def _trial(row: RowMapping, monitor: str) -> TrialRecord:
     status, value = row["status"], row["value"]
     if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED):
         status, value = row["run_status"], measures(row["metrics"]).get(monitor)
-    return TrialRecord(row["number"], row["params"], row["run_id"], Status(status) if status else None, value)
+    known = value is not None and not math.isnan(value)
+    return TrialRecord(
+        row["number"], row["params"], row["run_id"], Status(status) if status else None, value if known else None
+    )
 
 
 def _update_trials(store: Store, sweep_id: str, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:

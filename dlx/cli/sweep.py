@@ -1,0 +1,155 @@
+"""`dlx sweep`: searches hyperparameters, and reads what a search found."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dlx.cli import options
+from dlx.errors import DlxError
+
+Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, a name, or `latest`.")]
+
+
+class SweepGroup(TyperGroup):
+    """`dlx sweep digits-mlp ...` is `dlx sweep run digits-mlp ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Typer's hook: puts `run` before what is not the name of another subcommand."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+def run(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE|FILE.yaml|KEY=VALUE",
+            help="A recipe, an experiment or a sweep file; then overrides (optimizer.kind=sgd) and what to search: "
+            "'optimizer.lr=tag(log, interval(1e-4, 1e-1))' 'train.batch_size=32,64' 'model.dropout=interval(0, 0.6)'.",
+        ),
+    ],
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="How many in all, those of earlier commands included.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", metavar="tpe|random|grid", help="What proposes trials.", show_default="tpe")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The sampler's.", show_default="0")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="A name to find the sweep by.")] = None,
+    max_time: Annotated[
+        str | None, typer.Option("--max-time", "--timeout", metavar="DURATION", help="Stop after, say, '30 minutes'.")
+    ] = None,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for every trial, and tracebacks.")] = False,
+) -> None:
+    """Search hyperparameters. The same command again continues to the number of trials.
+
+    Exit codes as of `dlx train`: 0 complete, 75 interrupted (the same command continues), 78 for an impossible space.
+    """
+    from dlx.cli.train import wall_clock
+    from dlx.config.sweep import load_sweep, with_options
+    from dlx.report.console import for_people, print_json
+    from dlx.report.sweeps import sweep_json, watch_sweep
+    from dlx.store import check_name, open_store
+
+    began = time.perf_counter()
+    check_name(name)
+    source = None if "=" in arguments[0] else arguments.pop(0)
+    described, document, overrides = load_sweep(source or "digits-mlp", arguments)
+    described = with_options(described, trials, sampler, seed)
+    limit = wall_clock(max_time) if max_time is not None else described.timeout.value if described.timeout is not None else None
+    with open_store(store) as opened:
+        from dlx.sweep.drive import sweep_runs
+
+        events = sweep_runs(described, document, overrides, opened, name=name, max_seconds=limit)
+        imported = time.perf_counter() - began
+        try:
+            finished = watch_sweep(events, for_people(), quiet=quiet, verbose=verbose)
+        except DlxError as error:
+            if as_json:
+                print_json({"sweep": None, "status": "failed", "message": str(error), "exit_code": error.exit_code})
+            raise
+    if as_json:
+        print_json(sweep_json(finished, imported))
+    raise typer.Exit(finished.status.exit_code)
+
+
+def list_(store: options.Store = None, as_json: options.AsJson = False) -> None:
+    """List sweeps, the newest first."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.sweeps import record_json, sweeps_table
+    from dlx.store import list_sweeps, open_store
+
+    with open_store(store, create=False) as opened:
+        found = list_sweeps(opened)
+    if as_json:
+        print_json({"sweeps": [record_json(sweep) for sweep in found]})
+    else:
+        for_output().print(sweeps_table(found) if found else "no sweeps")
+
+
+def show(
+    sweep: Sweep,
+    store: options.Store = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the best trials.")] = 10,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show one sweep: what it searches, how far it is, its best trials."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.sweeps import record_json, record_lines
+    from dlx.store import find_sweep, open_store
+
+    with open_store(store, create=False) as opened:
+        found = find_sweep(opened, sweep)
+    if as_json:
+        print_json(record_json(found))
+        return
+    console = for_output()
+    for line in record_lines(found, limit):
+        console.print(line)
+
+
+def best(sweep: Sweep, store: options.Store = None, as_json: options.AsJson = False) -> None:
+    """Show the best trial: its values, and its run."""
+    show(sweep, store, 1, as_json)
+
+
+def export(
+    sweep: Sweep,
+    store: options.Store = None,
+    format_: Annotated[str, typer.Option("--format", metavar="csv|json", help="What to write.")] = "csv",
+) -> None:
+    """Write all trials to stdout, one a line."""
+    import sys
+
+    from dlx.errors import UsageError
+    from dlx.report.console import print_json
+    from dlx.report.sweeps import trials_csv, trials_json
+    from dlx.store import find_sweep, open_store
+
+    with open_store(store, create=False) as opened:
+        found = find_sweep(opened, sweep)
+    match format_:
+        case "csv":
+            sys.stdout.write(trials_csv(found))
+        case "json":
+            print_json({"sweep": found.id, "trials": trials_json(found)})
+        case _:
+            raise UsageError(f"--format {format_}: write csv or json")
+
+
+sweep = typer.Typer(
+    cls=SweepGroup, help="Search hyperparameters: `dlx sweep RECIPE KEY=interval(a, b) --trials N`.", no_args_is_help=True
+)
+sweep.command("run")(run)
+sweep.command("ls")(list_)
+sweep.command("show")(show)
+sweep.command("best")(best)
+sweep.command("export")(export)

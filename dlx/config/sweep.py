@@ -1,0 +1,209 @@
+"""A sweep: which experiment, what is searched, how values are proposed, and when it ends."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from dlx.config.duration import Duration
+from dlx.config.experiment import variants
+from dlx.config.grammar import split_words
+from dlx.config.lane import Config
+from dlx.config.load import RECIPES, Document, find_recipe, read
+from dlx.config.overrides import Override
+from dlx.config.space import Choice, Dimension, FloatRange, IntRange
+from dlx.errors import ConfigError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Objective(Config):
+    """What a sweep improves. Without a metric it is what the experiment itself monitors."""
+
+    metric: str | None = None
+    """A metric's full name, such as `validation/accuracy`."""
+    direction: Literal["minimize", "maximize"] | None = None
+
+
+class RandomSampler(Config):
+    """Independent random values (Bergstra and Bengio 2012)."""
+
+    kind: Literal["random"] = "random"
+    seed: Seed = 0
+
+
+class GridSampler(Config):
+    """Every combination once."""
+
+    kind: Literal["grid"] = "grid"
+
+
+class TpeSampler(Config):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
+
+    kind: Literal["tpe"] = "tpe"
+    seed: Seed = 0
+    startup_trials: Count = 10
+    """Random trials before the first estimate."""
+    candidates: Count = 24
+    """Values drawn for each proposal; the one with the highest expected improvement is taken."""
+    multivariate: bool = True
+    """Estimate all dimensions jointly (Falkner et al. 2018)."""
+
+
+SamplerConfig = Annotated[RandomSampler | GridSampler | TpeSampler, Field(discriminator="kind")]
+
+
+def _with_unit(value: Any) -> Any:
+    if isinstance(value, int | float):
+        raise ValueError(f"{value} has no unit: write for example '{value} minutes'")
+    return value
+
+
+def _on_the_clock(value: Duration) -> Duration:
+    if value.unit != "seconds":
+        raise ValueError(f"{value} is training, not wall-clock time: write seconds, minutes or hours")
+    return value
+
+
+class Sweep(Config):
+    """A search over experiments."""
+
+    experiment: str | dict[str, Any]
+    """A recipe's name, the path of an experiment file (relative to the sweep file), or the experiment itself."""
+    search: dict[str, Dimension]
+    """Dotted keys of the experiment, and what each may be."""
+    objective: Objective = Objective()
+    sampler: SamplerConfig = TpeSampler()
+    trials: Count | None = None
+    """How many experiments to try."""
+    timeout: Annotated[Duration, BeforeValidator(_with_unit), AfterValidator(_on_the_clock)] | None = None
+    """When to start no more trials."""
+    batch: Count | None = None
+    """How many trials are asked for at once."""
+
+
+def load_sweep(source: str | Path, words: Sequence[str]) -> tuple[Sweep, Document, list[Override]]:
+    """Reads a sweep: its config, the document of its experiment, and the overrides of that experiment.
+
+    `source` is a sweep file, or the recipe or experiment file whose search then comes from `words` alone. Words add to
+    what the file searches, or replace it.
+    Raises `MissingInputError` when there is no such recipe or file, `ConfigError` when its content is wrong.
+    """
+    overrides, searched = split_words(words)
+    document = read(source)
+    if document.tree.keys() & {"search", "experiment"}:
+        tree = dict(document.tree)
+        found = tree.get("search")
+        if found is None or isinstance(found, Mapping):
+            tree["search"] = {**(found or {}), **searched}
+        sweep = _validate(tree, document)
+        experiment = _experiment(sweep, document, Path(source).expanduser().parent)
+    else:
+        sweep = Sweep(experiment=str(source), search=searched)
+        experiment = document
+    if not sweep.search:
+        raise ConfigError(
+            f"{document.name}: there is nothing to search: write search: {{optimizer.lr: {{type: float, low: 1e-4, high: 1e-1, "
+            "log: true}} in a sweep file, or 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' on the command line"
+        )
+    return sweep, experiment, overrides
+
+
+def _experiment(sweep: Sweep, document: Document, folder: Path) -> Document:
+    """The experiment that a sweep file names or holds; keys of one it holds keep their lines."""
+    if not isinstance(sweep.experiment, str):
+        lines = {path[1:]: line for path, line in document.lines.items() if path[0] == "experiment" and path[1:]}
+        return Document(sweep.experiment, document.name, lines)
+    name = sweep.experiment
+    path = folder / Path(name).expanduser()
+    if "/" not in name and (RECIPES / f"{name}.yaml").is_file():
+        return read(name)
+    if "/" in name or path.suffix or path.is_file():
+        return read(path)
+    return read(find_recipe(name).name)
+
+
+def _validate(tree: Mapping[str, Any], document: Document) -> Sweep:
+    try:
+        return Sweep.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error, tree, document))) from error
+
+
+def _sentences(error: ValidationError, tree: Mapping[str, Any], document: Document) -> Iterator[str]:
+    """One sentence per mistake, with file, line and dotted key. The first complaint about a key stands for all."""
+    seen: set[tuple[str, ...]] = set()
+    for item in error.errors():
+        path = _path(item, tree)
+        if path not in seen:
+            seen.add(path)
+            yield f"{document.place(path, False)}{'.'.join(path)}: {_explain(item, path, tree)}"
+
+
+def _path(item: Any, tree: Any) -> tuple[str, ...]:
+    """The key in the user's own tree: pydantic's `loc` also holds the tags of unions, which no file has."""
+    path: list[str] = []
+    node = tree
+    for index, part in enumerate(item["loc"]):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        elif item["type"] != "missing" or index < len(item["loc"]) - 1:
+            continue
+        path.append(str(part))
+    return tuple(path)
+
+
+def _explain(item: Any, path: tuple[str, ...], tree: Mapping[str, Any]) -> str:
+    match item["type"]:
+        case "extra_forbidden":
+            known = list(_holder(path, tree).model_fields)
+            near = difflib.get_close_matches(path[-1], known, 1, cutoff=0.5)
+            guess = f"did you mean {'.'.join((*path[:-1], near[0]))}? " if near else ""
+            return f"is not a key of {'.'.join(path[:-1]) or 'a sweep'}; {guess}known here: {', '.join(known)}"
+        case "missing":
+            return f"is missing: write {path[-1]}: ... there"
+        case "union_tag_not_found":
+            return f"has no {item['ctx']['discriminator'].strip(chr(39))}; it is one of {_tags(path)}"
+        case "union_tag_invalid":
+            return f"has the unknown {item['ctx']['discriminator'].strip(chr(39))} {item['ctx']['tag']!r}; it is one of {_tags(path)}"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "model_attributes_type" if path[0] == "search":
+            return f"is {item['input']!r}, but should be a mapping, such as {{type: float, low: 0.1, high: 0.9}}"
+    message = item["msg"].replace("Input should be", "should be").replace("valid tuple", "list")
+    return f"is {item['input']!r}, but {message[0].lower()}{message[1:]}"
+
+
+def _holder(path: tuple[str, ...], tree: Mapping[str, Any]) -> type[Config]:
+    """The class of the mapping that holds a key."""
+    match path:
+        case ("objective", _):
+            return Objective
+        case ("sampler", _):
+            return variants(SamplerConfig)[tree["sampler"]["kind"]]
+        case ("search", key, _):
+            return {"float": FloatRange, "int": IntRange, "categorical": Choice}[tree["search"][key]["type"]]
+    return Sweep
+
+
+def _tags(path: tuple[str, ...]) -> str:
+    return "float, int, categorical" if path[0] == "search" else ", ".join(variants(SamplerConfig))
+
+
+def with_options(sweep: Sweep, trials: int | None, sampler: str | None, seed: int | None) -> Sweep:
+    """The sweep under the command line's own options. Raises `ConfigError` for a sampler that there is not."""
+    found = {kind.model_fields["kind"].default: kind for kind in (RandomSampler, GridSampler, TpeSampler)}
+    if sampler is not None and sampler not in found:
+        raise ConfigError(f"--sampler {sampler}: it is one of {', '.join(found)}")
+    chosen = sweep.sampler if sampler in (None, sweep.sampler.kind) else found[str(sampler)]()
+    if seed is not None:
+        if isinstance(chosen, GridSampler):
+            raise ConfigError("--seed: a grid has no seed, its points are all tried")
+        chosen = chosen.model_copy(update={"seed": seed})
+    return sweep.model_copy(update={"sampler": chosen, "trials": trials or sweep.trials})

@@ -1,0 +1,1 @@
+"""Searching over configs: proposals, cohorts of equal structure, results."""

@@ -1,0 +1,364 @@
+"""A sweep from its first proposal to its last result: an iterator of events that keeps the store up to date."""
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dlx import engine
+from dlx.config import Experiment, Override
+from dlx.config.load import Document, to_yaml, validate
+from dlx.config.space import apply, check_space, fitted
+from dlx.config.sweep import Sweep, TpeSampler
+from dlx.errors import ConfigError, DlxError, RunFailedError, Status, UsageError
+from dlx.events import CohortStarted, Event, Finished, Notice, SweepEvent, SweepFinished, SweepStarted, TrialFinished
+from dlx.experiment.assemble import Assembly, fingerprint
+from dlx.experiment.clock import Stopwatch
+from dlx.experiment.environment import capture, command_line, git_state
+from dlx.experiment.interrupts import Interrupts
+from dlx.experiment.session import Manner, Session, checkpoint_folder
+from dlx.store import (
+    NewRun,
+    NewSweep,
+    Store,
+    SweepRecord,
+    TrialRecord,
+    add_trials,
+    assign_runs,
+    claim_run,
+    claim_sweep,
+    find_sweep,
+    finish_sweep,
+    finish_trials,
+    list_sweeps,
+    rewind_run,
+    start_runs,
+    start_sweep,
+)
+from dlx.sweep.bench import Bench
+from dlx.sweep.propose import Mirror, Proposer, grid_size
+
+BATCH = 16
+"""Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
+
+
+def sweep_runs(
+    sweep: Sweep,
+    document: Document,
+    overrides: Sequence[Override],
+    store: Store,
+    *,
+    name: str | None = None,
+    max_seconds: float | None = None,
+) -> Iterator[Event | SweepEvent]:
+    """Runs a sweep to its number of trials; the same sweep again continues it. Ends with `SweepFinished`.
+
+    Raises `ConfigError` for an impossible space, or for a name that another sweep has; `BusyError` when another process
+    runs this one; `UsageError` when nothing says how long to search.
+    """
+    engine.configure()
+    if sweep.objective.metric is not None:
+        overrides = [*overrides, Override(("train", "monitor"), sweep.objective.metric)]
+    base = validate(document, overrides)
+    space = fitted(sweep.search, document, overrides)
+    check_space(space, document, overrides)
+    with Interrupts() as interrupts:
+        stretch = _Stretch(sweep.model_copy(update={"search": space}), document, overrides, base, store, interrupts)
+        yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds)
+
+
+class _Stretch:
+    """One process's work on a sweep."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        document: Document,
+        overrides: Sequence[Override],
+        base: Experiment,
+        store: Store,
+        interrupts: Interrupts,
+    ) -> None:
+        self.sweep, self.document, self.overrides, self.base = sweep, document, tuple(overrides), base
+        self.store, self.interrupts = store, interrupts
+        self.watch, self.bench = Stopwatch(), Bench()
+        self.best: TrialFinished | None = None
+        self.statuses: Counter[Status] = Counter()
+
+    def run(self, name: str | None, deadline: float | None) -> Iterator[Event | SweepEvent]:
+        """Everything from the first look at the data to the last word."""
+        self.deadline = deadline
+        self.base_tree = self.base.model_dump(mode="json")
+        first = self.bench.plan(self.bench.resolve(self.base))
+        self.monitor, self.maximize = first.monitor, first.maximize
+        self._check_direction()
+        self.environment: dict[str, Any] = {
+            **capture(),
+            "git": git_state()[0],
+            "data": fingerprint(self.bench.dataset(self.base)),
+        }
+        total = self._total()
+        record = self._find_or_start(name, total)
+        self.id, self.name = record.id, record.name
+        self.params = [trial.params for trial in record.trials]
+        self.proposer = Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, record.direction, record.trials)
+        for trial in record.trials:
+            if trial.status is not None:
+                self._count(_finished(trial, "", trial.run_id, trial.status, trial.value))
+        done = self.statuses.total()
+        yield SweepStarted(
+            self.id,
+            self.name,
+            total,
+            done,
+            len(self.sweep.search),
+            self.monitor,
+            self.maximize,
+            self.environment["device"],
+            self.store.folder,
+        )
+        status, message = Status.FAILED, "stopped by an error"
+        try:
+            with Mirror(self.store.url, self.name, self.id, self.proposer) as mirror:
+                yield from self._batches([t for t in record.trials if t.status is None], total, mirror)
+            status, message = self._outcome(total)
+        except GeneratorExit:
+            status, message = Status.INTERRUPTED, "stopped by its reader"
+            raise
+        except DlxError as error:
+            message = str(error)
+            raise
+        finally:
+            self.watch.lap("store")
+            finish_sweep(self.store, self.id, status, message, self.watch.seconds)
+        yield SweepFinished(
+            self.id,
+            status,
+            message,
+            dict(self.statuses),
+            self.best,
+            self.bench.programs,
+            dict(self.watch.seconds),
+            self.store.folder,
+        )
+
+    def _batches(self, waiting: Sequence[TrialRecord], total: int | None, mirror: Mirror) -> Iterator[Event | SweepEvent]:
+        """Trials that were left waiting, then one batch of proposals after another."""
+        while not self._stopping():
+            waiting = waiting or self._ask(total)
+            if not waiting:
+                return
+            yield from self._train(waiting)
+            mirror.update(find_sweep(self.store, self.id).trials)
+            waiting = ()
+            self.watch.lap("store")
+
+    def _ask(self, total: int | None) -> list[TrialRecord]:
+        """The next proposals, written down before anything of them is run."""
+        size = self.sweep.batch or (BATCH if isinstance(self.sweep.sampler, TpeSampler) or total is None else total)
+        count = size if total is None else min(size, total - len(self.params))
+        proposed = self.proposer.ask(count) if count > 0 else {}
+        self.watch.lap("sampler")
+        if proposed:
+            add_trials(self.store, self.id, proposed)
+            self.params += proposed.values()
+        self.watch.lap("store")
+        return [TrialRecord(number, params, None, None, None) for number, params in proposed.items()]
+
+    def _train(self, waiting: Sequence[TrialRecord]) -> Iterator[Event | SweepEvent]:
+        """Trains trials, group after group. What cannot even begin fails, and the sweep goes on."""
+        ready: list[tuple[TrialRecord, Experiment]] = []
+        for trial in waiting:
+            try:
+                config = self.bench.resolve(self._config(trial))
+                self.bench.plan(config)
+                ready.append((trial, config))
+            except ConfigError as error:
+                yield from self._fail([trial], error)
+        for group in self.bench.groups([config for _, config in ready]):
+            told = self.statuses.total()
+            try:
+                for part in self.bench.split(group, ready[group[0]][1]):
+                    if self._stopping():
+                        return
+                    members = [ready[position] for position in part]
+                    yield from self._cohort([trial for trial, _ in members], [config for _, config in members])
+            except RunFailedError as error:
+                yield from self._fail([ready[position][0] for position in group[self.statuses.total() - told :]], error)
+
+    def _fail(self, trials: Sequence[TrialRecord], error: DlxError) -> Iterator[Event | SweepEvent]:
+        yield Notice(f"trials {', '.join(str(trial.number) for trial in trials)} failed: {error}")
+        yield from self._close([_finished(trial, str(error), trial.run_id, Status.FAILED, None) for trial in trials])
+
+    def _cohort(self, trials: Sequence[TrialRecord], configs: Sequence[Experiment]) -> Iterator[Event | SweepEvent]:
+        """Trains trials of equal structure together."""
+        compiled, assembly = self.bench.assembly(configs)
+        numbers = tuple(trial.number for trial in trials)
+        plan, lanes = assembly.plan, assembly.cohort.lanes
+        yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
+        runs = self._runs(trials, configs, assembly)
+        splits = ("validation" if assembly.program.feed.sizes["validation"] else "train", "test")
+        manner = Manner("the same `dlx sweep` again", splits, checkpoints=False, keep=self._keep)
+        self.watch.lap("store")
+        session = Session(self.store, runs, assembly, Stopwatch(), self.interrupts, self.deadline, manner)
+        ended: list[TrialFinished] = []
+        for event in session.run(assembly.cohort.start()):
+            if not isinstance(event, Finished):
+                yield event
+            elif event.status is not Status.INTERRUPTED:
+                lane = len(ended)
+                value = event.metrics.get(self.monitor) if event.status is Status.COMPLETED else None
+                ended.append(_finished(trials[lane], event.message, event.run, event.status, value))
+        self.watch.add(session.watch)
+        before = self.best
+        yield from self._close(ended)
+        if self.best is not None and self.best is not before:
+            self._settle(configs[numbers.index(self.best.number)], assembly, before)
+
+    def _close(self, ended: Sequence[TrialFinished]) -> Iterator[TrialFinished]:
+        """Stores and tells what came of trials."""
+        if ended:
+            finish_trials(self.store, self.id, {trial.number: (trial.status, trial.value) for trial in ended})
+        for trial in ended:
+            self.proposer.tell(trial.number, trial.status, trial.value)
+            yield self._count(trial)
+
+    def _count(self, trial: TrialFinished) -> TrialFinished:
+        """The trial, with whether it is the best so far."""
+        self.statuses[trial.status] += 1
+        if not self._is_better(trial.value):
+            return trial
+        self.best = replace(trial, best=True)
+        return self.best
+
+    def _is_better(self, value: float | None) -> bool:
+        if value is None or not np.isfinite(value):
+            return False
+        best = self.best.value if self.best is not None else None
+        return best is None or (value > best if self.maximize else value < best)
+
+    def _keep(self, values: np.ndarray) -> Sequence[int]:
+        """The lane whose weights are kept: the best one, if it is the best of the sweep."""
+        if not np.isfinite(values).any():
+            return []
+        lane = int(np.nanargmax(values) if self.maximize else np.nanargmin(values))
+        return [lane] if self._is_better(float(values[lane])) else []
+
+    def _settle(self, config: Experiment, assembly: Assembly, before: TrialFinished | None) -> None:
+        """Completes the folder of the new best run, and drops the weights of the one before."""
+        best = self.best
+        if best is None or best.run is None:
+            return
+        folder = self.store.run_folder(best.run)
+        engine.write_atomically(folder / "config.yaml", to_yaml(config).encode())
+        engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())
+        if before is not None and before.run is not None:
+            shutil.rmtree(checkpoint_folder(self.store.run_folder(before.run)), ignore_errors=True)
+
+    def _config(self, trial: TrialRecord) -> Experiment:
+        """The trial's experiment. One that was tried before is tried under the next seed."""
+        config = apply(self.document, self.overrides, trial.params)
+        repeats = sum(1 for params in self.params[: trial.number] if params == trial.params)
+        if not repeats:
+            return config
+        seed = (config.train.seed + repeats) % 2**32
+        return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
+
+    def _runs(self, trials: Sequence[TrialRecord], configs: Sequence[Experiment], assembly: Assembly) -> list[str]:
+        """A run for each trial: the one it began with, set back to its start, or a new one."""
+        left = {trial.number: trial.run_id for trial in trials if trial.run_id is not None}
+        for run in left.values():
+            claim_run(self.store, run, self.environment["device"])
+            rewind_run(self.store, run, 0)
+        plan = assembly.plan
+        new = {
+            trial.number: NewRun(
+                config=config.model_dump(mode="json"),
+                environment=self.environment,
+                steps_total=plan.total_steps,
+                steps_per_epoch=plan.steps_per_epoch,
+                monitor=plan.monitor,
+                direction="maximize" if plan.maximize else "minimize",
+                name=f"{self.name or self.id}/{trial.number}",
+                lanes=assembly.cohort.lanes,
+                lane=lane,
+                command=command_line(),
+                device=self.environment["device"],
+            )
+            for lane, (trial, config) in enumerate(zip(trials, configs, strict=True))
+            if trial.number not in left
+        }
+        started = dict(zip(new, start_runs(self.store, list(new.values())), strict=True)) if new else {}
+        if started:
+            assign_runs(self.store, self.id, started)
+        return [(left | started)[trial.number] for trial in trials]
+
+    def _find_or_start(self, name: str | None, total: int | None) -> SweepRecord:
+        """The sweep of this description (and name), claimed; or a new one."""
+        described = json.loads(
+            json.dumps(
+                {"experiment": self.base_tree, **self.sweep.model_dump(mode="json", include={"search", "objective", "sampler"})}
+            )
+        )
+        known = list_sweeps(self.store)
+        if name is not None:
+            found = next((sweep for sweep in known if sweep.name == name), None)
+            if found is not None and (changed := _changed(found.config, described)):
+                raise ConfigError(
+                    f"sweep {found.id} ({name}) was started with another description: {'; '.join(changed)}; choose another --name"
+                )
+        else:
+            found = next((sweep for sweep in known if sweep.name is None and sweep.config == described), None)
+        if found is not None:
+            claim_sweep(self.store, found.id, total)
+            return find_sweep(self.store, found.id)
+        direction = "maximize" if self.maximize else "minimize"
+        return find_sweep(
+            self.store, start_sweep(self.store, NewSweep(described, self.monitor, direction, total, name, command_line()))
+        )
+
+    def _total(self) -> int | None:
+        points = grid_size(self.sweep.search, self.base_tree) if self.sweep.sampler.kind == "grid" else None
+        total = self.sweep.trials if points is None else min(points, self.sweep.trials or points)
+        if total is None and self.deadline is None:
+            raise UsageError("how long shall the search go on? Give --trials N, or --max-time '30 minutes'")
+        return total
+
+    def _check_direction(self) -> None:
+        asked, own = self.sweep.objective.direction, "maximize" if self.maximize else "minimize"
+        if asked not in (None, own):
+            raise ConfigError(f"objective.direction is {asked}, but {self.monitor} is better the other way: leave it out")
+
+    def _stopping(self) -> bool:
+        return self.interrupts.received is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    def _outcome(self, total: int | None) -> tuple[Status, str]:
+        done = self.statuses.total()
+        of = f"{done} of {total} trials" if total is not None else f"{done} trials"
+        if total is not None and done >= total:
+            if not self.statuses[Status.COMPLETED]:
+                return Status.FAILED, f"{of}, and none was completed: `dlx runs ls` tells why"
+            return Status.COMPLETED, of
+        reason = self.interrupts.received.name if self.interrupts.received is not None else "--max-time was used up"
+        return Status.INTERRUPTED, f"{reason} after {of}; the same command continues"
+
+
+def _finished(trial: TrialRecord, message: str, run: str | None, status: Status, value: float | None) -> TrialFinished:
+    return TrialFinished(trial.number, run, status, message, value, trial.params, best=False)
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Where two descriptions differ: `key was a, now b`."""
+    found = []
+    for key in [*was, *(key for key in now if key not in was)]:
+        old, new = was.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _changed(old, new, f"{path}{key}.")
+        elif old != new:
+            found.append(f"{path}{key} was {json.dumps(old)}, now {json.dumps(new)}")
+    return found

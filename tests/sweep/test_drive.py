@@ -1,0 +1,178 @@
+"""Whole sweeps on a small net: groups, resumption, the winner's weights, what other tools read."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from dlx.config import load_experiment, parse_override
+from dlx.config.sweep import load_sweep, with_options
+from dlx.errors import ConfigError, Status, UsageError
+from dlx.events import CohortStarted, Notice, SweepStarted, TrialFinished
+from dlx.experiment.run import start
+from dlx.store import Store, find_run, find_sweep, list_runs, open_store
+from dlx.sweep.drive import sweep_runs
+
+SHORT = ["train.duration=2 epochs", "data.limit=300"]
+TINY = ["model.hidden=[8]", *SHORT]
+LR = "optimizer.lr=tag(log, interval(1e-4, 1e-1))"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(str(tmp_path / "results" / "dlx.db")) as opened:
+        yield opened
+
+
+def sweep(store: Store, *words: str, trials: int | None = None, name: str | None = None, sampler: str = "random") -> list[Any]:
+    tiny = SHORT if any(word.startswith("model.hidden=") for word in words) else TINY
+    described, document, overrides = load_sweep("digits-mlp", [*tiny, *words])
+    return list(sweep_runs(with_options(described, trials, sampler, None), document, overrides, store, name=name))
+
+
+def only(events: list[Any], kind: type) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_trials_of_one_structure_are_lanes_of_one_program(store: Store) -> None:
+    events = sweep(store, LR, "model.dropout=interval(0, 0.5)", trials=6)
+    (cohort,), last = only(events, CohortStarted), events[-1]
+    assert (cohort.trials, cohort.lanes) == ((0, 1, 2, 3, 4, 5), 8)  # two lanes repeat the last trial and count nothing
+    assert (last.status, last.trials, last.programs) == (Status.COMPLETED, {"completed": 6}, 1)
+    record = find_sweep(store, last.sweep)
+    assert len(list_runs(store)) == len(record.trials) == 6
+    for trial in record.trials:
+        run = find_run(store, str(trial.run_id))
+        assert run.status is Status.COMPLETED
+        assert run.config["optimizer"]["lr"] == trial.params["optimizer.lr"]
+        assert run.metrics["validation/accuracy"] == trial.value
+        assert "test/accuracy" in run.metrics
+
+
+def test_structure_makes_groups_and_a_known_program_is_not_compiled_again(store: Store) -> None:
+    events = sweep(store, LR, "model.hidden=[8],[4]", trials=10)
+    cohorts = only(events, CohortStarted)
+    assert sorted(n for cohort in cohorts for n in cohort.trials) == list(range(10))
+    assert len({cohort.parameters for cohort in cohorts}) == 2
+    programs = Counter((cohort.parameters, cohort.lanes) for cohort in cohorts)
+    assert events[-1].programs == len(programs)
+    assert [c.compiled for c in cohorts].count(False) == len(programs)
+
+
+def test_only_the_winner_keeps_its_weights(store: Store) -> None:
+    last = sweep(store, LR, trials=5)[-1]
+    kept = [path.parts[-3] for path in (store.folder / "runs").glob("*/checkpoints/*.safetensors")]
+    assert kept == [last.best.run]
+    assert (store.run_folder(last.best.run) / "config.yaml").is_file()
+    assert last.best.value == max(t.value for t in find_sweep(store, last.sweep).trials)
+
+
+def test_the_same_command_again_continues_to_the_total(store: Store) -> None:
+    first = sweep(store, LR, trials=3)[-1]
+    again = sweep(store, LR, trials=5)
+    assert (only(again, SweepStarted)[0].done, again[-1].sweep) == (3, first.sweep)
+    assert [trial.number for trial in only(again, TrialFinished)] == [3, 4]
+    complete = sweep(store, LR, trials=5)
+    assert (complete[-1].status, only(complete, CohortStarted)) == (Status.COMPLETED, [])
+    assert complete[-1].best.value == again[-1].best.value
+    assert sweep(store, LR.replace("1e-1", "1e-2"), trials=1)[-1].sweep != first.sweep  # another space, another sweep
+
+
+def test_a_changed_space_under_the_same_name_is_refused_with_what_changed(store: Store) -> None:
+    sweep(store, LR, trials=1, name="nightly")
+    with pytest.raises(ConfigError, match=r"search.optimizer.lr.high was 0.1, now 0.2; choose another --name"):
+        sweep(store, LR.replace("1e-1", "2e-1"), trials=2, name="nightly")
+    assert len(find_sweep(store, "nightly").trials) == 1
+
+
+def test_a_repeated_configuration_takes_the_next_seed(store: Store) -> None:
+    last = sweep(store, "optimizer.lr=choice(1e-2)", trials=3)[-1]
+    runs = [find_run(store, str(trial.run_id)) for trial in find_sweep(store, last.sweep).trials]
+    assert [run.config["train"]["seed"] for run in runs] == [0, 1, 2]
+    assert len({run.metrics["train/loss"] for run in runs}) == 3
+
+
+def test_a_lane_that_diverges_fails_alone(store: Store) -> None:
+    last = sweep(store, "optimizer.kind=sgd", "optimizer.lr=choice(1e-2, 1e30)", trials=2, sampler="grid")[-1]
+    assert last.trials == {"completed": 1, "diverged": 1}
+    good, bad = find_sweep(store, last.sweep).trials
+    assert (good.status, bad.status, bad.value) == (Status.COMPLETED, Status.DIVERGED, None)
+    assert "not finite" in find_run(store, str(bad.run_id)).message
+
+
+def test_a_trial_that_cannot_be_built_fails_and_the_others_go_on(store: Store) -> None:
+    events = sweep(store, "train.batch_size=choice(32, 100000)", trials=2, sampler="grid")
+    assert events[-1].trials == {"completed": 1, "failed": 1}
+    assert "train.batch_size is 100000" in only(events, Notice)[0].text
+
+
+def test_optunas_own_tables_hold_the_finished_trials(store: Store) -> None:
+    last = sweep(store, LR, "model.hidden=[8],[4]", trials=3)[-1]
+    study = optuna.load_study(study_name=last.sweep, storage=store.url)
+    ours = find_sweep(store, last.sweep).trials
+    assert [(t.number, t.value, t.params["optimizer.lr"]) for t in study.trials] == [
+        (t.number, t.value, t.params["optimizer.lr"]) for t in ours
+    ]
+
+
+def test_without_an_end_there_is_no_search(store: Store) -> None:
+    with pytest.raises(UsageError, match="Give --trials N, or --max-time"):
+        sweep(store, LR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 8, 64])
+def test_a_trial_in_any_lane_is_the_run_that_train_makes(store: Store, lanes: int) -> None:
+    """The invariant of the whole program: 20 steps as one of many lanes are 20 steps of `dlx train`, to float tolerance.
+
+    By SGD, which is continuous in the gradient; Adam turns the rounding of a vanishing gradient into a whole step.
+    """
+    short = ["train.duration=20 steps", "train.evaluate_every=20 steps", "optimizer.kind=sgd", "optimizer.momentum=0.9"]
+    last = sweep(store, "optimizer.lr=interval(0.01, 0.1)", "model.dropout=interval(0, 0.5)", *short, trials=lanes)[-1]
+    trials = find_sweep(store, last.sweep).trials
+    for trial in (trials[0], trials[lanes // 2], trials[-1]):
+        own = [f"{key}={value}" for key, value in trial.params.items()]
+        config = load_experiment("digits-mlp", [parse_override(text) for text in (*TINY, *short, *own)])
+        *_, alone = start(config, store)
+        lane = find_run(store, str(trial.run_id)).metrics
+        for name in ("validation/loss", "test/loss", "validation/accuracy", "test/accuracy"):
+            assert lane[name] == pytest.approx(alone.metrics[name], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_and_changes_no_proposal(tmp_path: Path, store: Store) -> None:
+    """A sweep killed in its second batch and started again has the trials of one that was never killed."""
+    words = [*TINY, "train.duration=40 epochs", LR, "model.dropout=interval(0, 0.5)"]
+    command = [sys.executable, "-m", "dlx", "sweep", "digits-mlp", *words, "--trials", "32", "--name", "killed", "-q"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            done = [s for s in (find_sweep(store, "killed"),) if len(s.trials) > 16] if _there(store) else []
+            if done:
+                break
+            time.sleep(0.02)
+        process.kill()
+    left = find_sweep(store, "killed")
+    assert left.status is Status.LOST
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    killed = find_sweep(store, "killed")
+    whole = sweep(store, *words[len(TINY) :], trials=32, name="whole", sampler="tpe")[-1]
+    unharmed = find_sweep(store, whole.sweep)
+    assert [t.params for t in killed.trials] == [t.params for t in unharmed.trials]
+    assert [t.value for t in killed.trials] == [t.value for t in unharmed.trials]
+    assert len({t.run_id for t in killed.trials}) == 32
+    assert all(t.status is Status.COMPLETED for t in killed.trials)
+
+
+def _there(store: Store) -> bool:
+    try:
+        find_sweep(store, "killed")
+    except UsageError:
+        return False
+    return True
