@@ -75,7 +75,7 @@ class _Lines:
                 size = f"{plural(len(event.trials), 'trial')} ({_span(event.trials)})"
                 known = ", compiled before" if event.compiled else ""
                 self._say(
-                    f"{seconds(time.monotonic() - self.began)}: {size} on {event.lanes} lanes, {event.parameters:,} parameters each{known}"
+                    f"{seconds(time.monotonic() - self.began)}: {size} on {plural(event.lanes, 'lane')}, {event.parameters:,} parameters each{known}"
                 )
             case TrialFinished() if not self.quiet and (event.best or self.verbose):
                 self._say(

@@ -125,7 +125,12 @@ class _Stretch:
         status, message = Status.FAILED, "stopped by an error"
         try:
             with Mirror(self.store.url, self.name, self.id, self.proposer) as mirror:
-                yield from self._batches([t for t in record.trials if t.status is None], total, mirror)
+                for event in self._batches([trial for trial in record.trials if trial.status is None], total):
+                    if isinstance(event, CohortStarted):
+                        mirror.update(find_sweep(self.store, self.id).trials)  # what the cohorts before this one found
+                    yield event
+                mirror.update(find_sweep(self.store, self.id).trials)
+                self.watch.lap("store")
             status, message = self._outcome(total)
         except GeneratorExit:
             status, message = Status.INTERRUPTED, "stopped by its reader"
@@ -134,7 +139,7 @@ class _Stretch:
             message = str(error)
             raise
         finally:
-            self.watch.lap("store")
+            self.watch.lap("mirror")
             finish_sweep(self.store, self.id, status, message, self.watch.seconds)
         yield SweepFinished(
             self.id,
@@ -147,16 +152,14 @@ class _Stretch:
             self.store.folder,
         )
 
-    def _batches(self, waiting: Sequence[TrialRecord], total: int | None, mirror: Mirror) -> Iterator[Event | SweepEvent]:
+    def _batches(self, waiting: Sequence[TrialRecord], total: int | None) -> Iterator[Event | SweepEvent]:
         """Trials that were left waiting, then one batch of proposals after another."""
         while not self._stopping():
             waiting = waiting or self._ask(total)
             if not waiting:
                 return
             yield from self._train(waiting)
-            mirror.update(find_sweep(self.store, self.id).trials)
             waiting = ()
-            self.watch.lap("store")
 
     def _ask(self, total: int | None) -> list[TrialRecord]:
         """The next proposals, written down before anything of them is run."""
@@ -198,6 +201,7 @@ class _Stretch:
     def _cohort(self, trials: Sequence[TrialRecord], configs: Sequence[Experiment]) -> Iterator[Event | SweepEvent]:
         """Trains trials of equal structure together."""
         compiled, assembly = self.bench.assembly(configs)
+        self.watch.lap("assemble")
         numbers = tuple(trial.number for trial in trials)
         plan, lanes = assembly.plan, assembly.cohort.lanes
         yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
