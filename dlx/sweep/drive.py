@@ -45,6 +45,8 @@ from dlx.sweep.propose import Mirror, Proposer, grid_size
 
 BATCH = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
+MOST_POINTS = 10_000
+"""Of a grid that is to be tried whole."""
 
 
 def sweep_runs(
@@ -327,8 +329,14 @@ class _Stretch:
         )
 
     def _total(self) -> int | None:
-        points = grid_size(self.sweep.search, self.base_tree) if self.sweep.sampler.kind == "grid" else None
-        total = self.sweep.trials if points is None else min(points, self.sweep.trials or points)
+        total = self.sweep.trials
+        if self.sweep.sampler.kind == "grid":
+            points = grid_size(self.sweep.search, self.base_tree, (total or MOST_POINTS) + 1)
+            if total is None and points > MOST_POINTS:
+                raise ConfigError(
+                    f"the grid has more than {MOST_POINTS:,} points: give --trials N, wider steps, or another sampler"
+                )
+            total = min(points, total or points)
         if total is None and self.deadline is None:
             raise UsageError("how long shall the search go on? Give --trials N, or --max-time '30 minutes'")
         return total

@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import takewhile
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import Any
 
@@ -52,9 +52,10 @@ class Proposer:
         """
         told = len(self._study.get_trials(deepcopy=False))
         if isinstance(self.sampler, Grid):
-            for point in list(grid(self.space, self.base))[told : told + count]:
+            points = list(islice(grid(self.space, self.base), told, told + count))
+            for point in points:
                 self._study.enqueue_trial(self._labels(point))
-            count = min(count, max(0, grid_size(self.space, self.base) - told))
+            count = len(points)
         self._study.sampler = _sampler(self.sampler, self.space, told)
         return {trial.number: self._suggest(trial) for trial in (self._study.ask() for _ in range(count))}
 
@@ -145,9 +146,9 @@ def grid(space: Space, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return extend({}, keys)
 
 
-def grid_size(space: Space, base: Mapping[str, Any]) -> int:
-    """How many points a grid has."""
-    return sum(1 for _ in grid(space, base))
+def grid_size(space: Space, base: Mapping[str, Any], most: int) -> int:
+    """How many points a grid has, counted up to `most`."""
+    return sum(1 for _ in islice(grid(space, base), most))
 
 
 def _values(key: str, dimension: Dimension) -> Sequence[Any]:

@@ -9,7 +9,7 @@ from dlx.config.space import Choice, FloatRange, IntRange, Space
 from dlx.config.sweep import GridSampler, RandomSampler, SamplerConfig, TpeSampler
 from dlx.errors import ConfigError, Status
 from dlx.store import TrialRecord
-from dlx.sweep.propose import Proposer, grid
+from dlx.sweep.propose import Proposer, grid, grid_size
 
 BASE = {"optimizer": {"kind": "adamw", "lr": 1e-3}, "model": {"hidden": [8]}}
 
@@ -92,6 +92,12 @@ def test_a_grid_is_every_point_once_and_then_nothing() -> None:
     assert [*first.values(), *rest.values()] == list(grid(searched, BASE))
     assert len(first) + len(rest) == 3 * (2 + 1)
     assert none == {}
+
+
+def test_a_grid_too_large_to_count_costs_what_is_asked_of_it() -> None:
+    huge = space(optimizer__lr="range(0.001, 1, 0.00001)", model__dropout="range(0, 0.5, 0.00001)")
+    assert grid_size(huge, BASE, 100) == 100
+    assert len(proposer(GridSampler(), huge).ask(3)) == 3
 
 
 def test_a_grid_of_a_continuous_range_is_refused() -> None:
