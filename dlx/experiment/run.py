@@ -17,7 +17,7 @@ from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
-from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
+from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, heartbeat, rewind_run, start_run
 
 
 def start(
@@ -93,7 +93,7 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
         environment = capture()
         # Claimed before anything is read: from here on no other process can take, finish or remove the run.
         claim_run(store, run.id, environment["device"])
-        with Heartbeat(store, [run.id]), closing_on_error(store, run):
+        with Heartbeat(lambda: heartbeat(store, [run.id])), closing_on_error(store, run):
             dataset = load_data(config)
             watch.lap("data")
             yield _loaded(dataset)

@@ -33,9 +33,10 @@ class Manner:
     splits: tuple[str, ...] = ("train", "validation", "test")
     """Parts of the data that the best weights are scored on at the end."""
     checkpoints: bool = True
-    """Whether every lane is saved now and then, so that it can be continued."""
-    keep: Callable[[np.ndarray], Sequence[int]] = lambda values: range(len(values))
-    """Which lanes are saved at the end, from their best values (K,), NaN for a lane without one."""
+    """Whether every lane is saved now and then and at the end, so that it can be continued."""
+    keep: Callable[[np.ndarray], Sequence[int]] | None = None
+    """Without checkpoints on the way: which lanes to save in the end, from the monitored metric (K,) at the best weights,
+    NaN for a lane that did not complete."""
 
 
 class Session:
@@ -62,7 +63,7 @@ class Session:
 
     def run(self, begin: Generator[Event, Decision | None, Progress]) -> Iterator[Event]:
         """Takes the progress that `begin` makes to its end. However that ends, the records say how."""
-        with Heartbeat(self.store, self.runs):
+        with Heartbeat(lambda: heartbeat(self.store, self.runs)):
             try:
                 yield from self._run(begin)
             except GeneratorExit:
@@ -95,9 +96,8 @@ class Session:
         first = Decision(stop=self._stopping(pace), max_steps=FIRST_STEPS)
         progress = yield from self._drive(cohort.train(progress, first), pace)
         scored = progress.best_step >= 0
-        kept = self.manner.keep(np.where(scored, progress.best_value, np.nan)[: len(self.runs)])
-        if kept := set(kept):
-            yield cohort.save(progress, [folder if lane in kept else None for lane, folder in enumerate(folders)])
+        if self.manner.checkpoints:
+            yield cohort.save(progress, folders)
         self.watch.lap("checkpoint")
         outcomes = self._outcomes(progress, pace)
         metrics: list[dict[str, float]] = [{} for _ in self.runs]
@@ -113,6 +113,12 @@ class Session:
                 metrics[lane] = {**mine, "best/step": float(progress.best_step[lane])} if scored[lane] else {}
             if self.interrupts.received is not None:
                 outcomes = self._outcomes(progress, pace)
+        if self.manner.keep is not None:
+            completed = [status is Status.COMPLETED for status, _ in outcomes]
+            values = [mine.get(plan.monitor, np.nan) if done else np.nan for mine, done in zip(metrics, completed, strict=True)]
+            if kept := self.manner.keep(np.array(values)):
+                yield cohort.save(progress, [folder if lane in kept else None for lane, folder in enumerate(folders)])
+            self.watch.lap("checkpoint")
         yield from self._close(outcomes, metrics)
 
     def _drive(self, events: Generator[Event, Decision | None, T], pace: Pace) -> Generator[Event, None, T]:
@@ -211,10 +217,10 @@ def closing_on_error(store: Store, run: RunRecord) -> Generator[None]:
 
 
 class Heartbeat:
-    """A thread that says every few seconds that runs are alive, also during a long compilation."""
+    """A thread that says every few seconds that something is alive, also during a long compilation."""
 
-    def __init__(self, store: Store, runs: Sequence[str]) -> None:
-        self._store, self._runs = store, runs
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._say = beat
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="dlx-heartbeat")
 
@@ -229,7 +235,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
-                heartbeat(self._store, self._runs)
+                self._say()
             except DlxError:
                 continue  # a store that is locked or full is told by the next `record`, which the run waits for
 

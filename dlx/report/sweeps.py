@@ -13,10 +13,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from dlx.errors import Status
 from dlx.events import CohortStarted, Event, Measured, Notice, SweepEvent, SweepFinished, SweepStarted, TrialFinished
 from dlx.report.tables import colored, grid
 from dlx.report.words import moment, number, plural, seconds
 from dlx.store import SweepRecord
+
+SHOWN_FAILURES = 3
+"""Of a sweep that is shown; `dlx sweep export` has all."""
 
 
 def watch_sweep(
@@ -131,6 +135,8 @@ def record_lines(sweep: SweepRecord, limit: int) -> Iterator[RenderableType]:
     yield f"sweep {sweep.id}{name} {colored(sweep.status)}{': ' + escape(sweep.message) if sweep.message else ''}"
     counts = Counter(str(trial.status or "waiting") for trial in sweep.trials)
     yield f"{sweep.monitor} ({sweep.direction}); trials: {', '.join(f'{n} {status}' for status, n in sorted(counts.items())) or 'none'}"
+    for trial in [trial for trial in sweep.trials if trial.status is Status.FAILED][:SHOWN_FAILURES]:
+        yield escape(f"trial {trial.number} failed: {trial.message}")
     table = grid()
     for header in ("trial", "run", sweep.monitor):
         table.add_column(header, justify="right" if header != "run" else "left", no_wrap=True)
@@ -148,10 +154,10 @@ def trials_csv(sweep: SweepRecord) -> str:
     keys = list(sweep.config["search"])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["trial", "run", "status", sweep.monitor, *keys])
+    writer.writerow(["trial", "run", "status", sweep.monitor, *keys, "message"])
     for trial in sweep.trials:
         values = [json.dumps(v) if isinstance(v := trial.params.get(key, ""), list | dict) else v for key in keys]
-        writer.writerow([trial.number, trial.run_id or "", trial.status or "waiting", trial.value, *values])
+        writer.writerow([trial.number, trial.run_id or "", trial.status or "waiting", trial.value, *values, trial.message])
     return out.getvalue()
 
 
@@ -164,6 +170,7 @@ def trials_json(sweep: SweepRecord) -> list[dict[str, Any]]:
             "status": str(trial.status or "waiting"),
             "value": trial.value,
             "params": dict(trial.params),
+            "message": trial.message,
         }
         for trial in sweep.trials
     ]

@@ -28,10 +28,10 @@ from dlx.store.sweeps import NewSweep as NewSweep
 from dlx.store.sweeps import SweepRecord as SweepRecord
 from dlx.store.sweeps import TrialRecord as TrialRecord
 from dlx.store.sweeps import add_trials as add_trials
-from dlx.store.sweeps import assign_runs as assign_runs
 from dlx.store.sweeps import claim_sweep as claim_sweep
 from dlx.store.sweeps import find_sweep as find_sweep
 from dlx.store.sweeps import finish_sweep as finish_sweep
 from dlx.store.sweeps import finish_trials as finish_trials
+from dlx.store.sweeps import heartbeat_sweep as heartbeat_sweep
 from dlx.store.sweeps import list_sweeps as list_sweeps
 from dlx.store.sweeps import start_sweep as start_sweep

@@ -78,7 +78,7 @@ def _create_sweeps(connection: Connection) -> None:
         """CREATE TABLE dlx_trials (
             sweep TEXT NOT NULL REFERENCES dlx_sweeps (id) ON DELETE CASCADE, number BIGINT NOT NULL,
             run_id TEXT REFERENCES dlx_runs (id) ON DELETE SET NULL, status TEXT, value DOUBLE PRECISION,
-            params TEXT NOT NULL, PRIMARY KEY (sweep, number))""",
+            message TEXT, params TEXT NOT NULL, PRIMARY KEY (sweep, number))""",
         "CREATE INDEX dlx_trials_run ON dlx_trials (run_id)",
     )
     for statement in statements:

@@ -21,7 +21,7 @@ from dlx.store.holding import (
     true_status,
 )
 from dlx.store.process import this_process
-from dlx.store.tables import METRICS, RUNS
+from dlx.store.tables import METRICS, RUNS, TRIALS
 
 Direction = Literal["minimize", "maximize"]
 
@@ -59,12 +59,16 @@ def start_run(store: Store, new: NewRun, *, unless_named: bool = False) -> str:
     return _start(store, [new], unless_named=unless_named)[0]
 
 
-def start_runs(store: Store, new: Sequence[NewRun]) -> list[str]:
-    """`start_run` for all lanes of a cohort, in one transaction. Raises the same."""
-    return _start(store, new, unless_named=False)
+def start_runs(store: Store, new: Sequence[NewRun], *, sweep: str, trials: Sequence[int]) -> list[str]:
+    """`start_run` for the trials (by number) of a sweep, in one transaction. Raises the same."""
+    return _start(store, new, unless_named=False, sweep=sweep, trials=trials)
 
 
-def _start(store: Store, new: Sequence[NewRun], *, unless_named: bool) -> list[str]:
+def _start(
+    store: Store, new: Sequence[NewRun], *, unless_named: bool, sweep: str | None = None, trials: Sequence[int] = ()
+) -> list[str]:
+    if not new:
+        return []
     for each in new:
         check_name(each.name)
     now, process = time.time(), this_process()
@@ -101,6 +105,8 @@ def _start(store: Store, new: Sequence[NewRun], *, unless_named: bool) -> list[s
         )
         for run_id, each in zip(ids, new, strict=True):
             open_segment(connection, run_id, step=0, device=each.device, process=process, now=now)
+        for run_id, number in zip(ids, trials, strict=False):
+            connection.execute(update(TRIALS).where(TRIALS.c.sweep == sweep, TRIALS.c.number == number).values(run_id=run_id))
     return ids
 
 
@@ -168,10 +174,15 @@ _NAMES_LOCK: Final = 0x646C79
 """The key of the PostgreSQL advisory lock under which a name is looked up and then given (`migrations` has the one before)."""
 
 
-def _refuse_second(connection: Connection, name: str) -> None:
-    """Raises `BusyError` when a run of that name exists; nobody else who asks gets an answer until the transaction ends."""
+def alone(connection: Connection) -> None:
+    """Until the transaction ends nobody else who calls this goes on: what is looked up and not there can be made."""
     if connection.dialect.name == "postgresql":  # SQLite's write transaction has already locked everybody else out
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NAMES_LOCK})
+
+
+def _refuse_second(connection: Connection, name: str) -> None:
+    """Raises `BusyError` when a run of that name exists."""
+    alone(connection)
     found = connection.execute(select(RUNS.c.id).where(RUNS.c.name == name)).scalars().first()
     if found is not None:
         raise BusyError(f"run {found} of that name was just started by another process; run the command again to continue it")

@@ -7,7 +7,7 @@ with the same proposals; it keeps its result when its run is removed.
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from dlx.errors import Status, UsageError
 from dlx.store.database import Store
 from dlx.store.holding import held_by, refuse_if_running, refuse_stranger, true_status
 from dlx.store.process import this_process
-from dlx.store.starts import Direction, check_name
+from dlx.store.starts import Direction, alone, check_name
 from dlx.store.tables import RUNS, SWEEPS, TRIALS, measures
 
 
@@ -42,6 +42,7 @@ class TrialRecord:
     run_id: str | None
     status: Status | None
     value: float | None
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,22 @@ class SweepRecord:
         return sorted(scored, key=lambda t: (-(t.value or 0.0) if self.direction == "maximize" else (t.value or 0.0), t.number))
 
 
-def start_sweep(store: Store, new: NewSweep) -> str:
-    """Records a sweep as running and held by this process, and returns its id: 8 hexadecimal digits."""
+def start_sweep(store: Store, new: NewSweep) -> tuple[str, bool]:
+    """The id (8 hexadecimal digits) of the sweep of that name, or else of that description; whether it was made just now.
+
+    A new one is running and held by this process; an earlier one is to be claimed. Of several processes that ask at once
+    one makes it.
+    """
     check_name(new.name)
     now, process = time.time(), this_process()
     with store.write() as connection:
+        alone(connection)
+        known = connection.execute(
+            select(SWEEPS.c.id, SWEEPS.c.config).where(SWEEPS.c.name == new.name).order_by(SWEEPS.c.created.desc())
+        ).all()
+        for row in known:
+            if new.name is not None or row.config == new.config:
+                return row.id, False
         sweep_id = secrets.token_hex(4)
         while connection.execute(select(SWEEPS.c.id).where(SWEEPS.c.id == sweep_id)).first() is not None:
             sweep_id = secrets.token_hex(4)
@@ -93,7 +105,7 @@ def start_sweep(store: Store, new: NewSweep) -> str:
                 **held_by(process, now),
             )
         )
-    return sweep_id
+    return sweep_id, True
 
 
 def claim_sweep(store: Store, sweep_id: str, trials_total: int | None) -> None:
@@ -101,6 +113,14 @@ def claim_sweep(store: Store, sweep_id: str, trials_total: int | None) -> None:
     now = time.time()
     with store.write() as connection:
         refuse_if_running(_locked(connection, store, sweep_id), now, "sweep")
+        # A run that ended just before its sweep was killed: its trial has the result from now on, whatever becomes of the run.
+        for trial in _load(connection, store, sweep_id).trials:
+            if trial.status is not None:
+                connection.execute(
+                    update(TRIALS)
+                    .where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == trial.number, TRIALS.c.status.is_(None))
+                    .values(status=trial.status, value=trial.value)
+                )
         connection.execute(
             update(SWEEPS)
             .where(SWEEPS.c.id == sweep_id)
@@ -131,15 +151,26 @@ def add_trials(store: Store, sweep_id: str, proposed: Mapping[int, Mapping[str, 
         _beat(connection, sweep_id)
 
 
-def assign_runs(store: Store, sweep_id: str, runs: Mapping[int, str]) -> None:
-    """Says which run tries each trial; a trial that is tried again gets its new run."""
-    _update_trials(store, sweep_id, [{"at": number, "run": run} for number, run in runs.items()], run_id=bindparam("run"))
+def heartbeat_sweep(store: Store, sweep_id: str) -> None:
+    """Says that this process still works on a sweep. Due every 30 s or so: other machines give up after 120 s."""
+    process = this_process()
+    with store.write() as connection:
+        held = (SWEEPS.c.pid == process.pid) & (SWEEPS.c.process_space == process.space)
+        connection.execute(
+            update(SWEEPS)
+            .where(SWEEPS.c.id == sweep_id, held, SWEEPS.c.process_started == process.started)
+            .values(heartbeat=time.time())
+        )
 
 
-def finish_trials(store: Store, sweep_id: str, results: Mapping[int, tuple[Status, float | None]]) -> None:
-    """Writes down what came of trials."""
-    rows = [{"at": number, "how": status, "worth": value} for number, (status, value) in results.items()]
-    _update_trials(store, sweep_id, rows, status=bindparam("how"), value=bindparam("worth"))
+def finish_trials(store: Store, sweep_id: str, results: Mapping[int, tuple[Status, float | None, str]]) -> None:
+    """Writes down what came of trials: status, value and message by number."""
+    rows = [{"at": n, "how": status, "worth": value, "why": message} for n, (status, value, message) in results.items()]
+    statement = update(TRIALS).where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == bindparam("at"))
+    with store.write() as connection:
+        refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
+        connection.execute(statement.values(status=bindparam("how"), value=bindparam("worth"), message=bindparam("why")), rows)
+        _beat(connection, sweep_id)
 
 
 def find_sweep(store: Store, text: str) -> SweepRecord:
@@ -169,7 +200,7 @@ def _load(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
     row = _row(connection, store, sweep_id)
     # A trial whose process died between its run's last word and its own has the run's: it need not be run again.
     joined = (
-        select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.metrics)
+        select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.message.label("run_message"), RUNS.c.metrics)
         .select_from(TRIALS.outerjoin(RUNS, RUNS.c.id == TRIALS.c.run_id))
         .where(TRIALS.c.sweep == sweep_id)
         .order_by(TRIALS.c.number)
@@ -186,21 +217,19 @@ def _load(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
 
 
 def _trial(row: RowMapping, monitor: str) -> TrialRecord:
-    status, value = row["status"], row["value"]
+    status, value, message = row["status"], row["value"], row["message"]
     if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED):
-        status, value = row["run_status"], measures(row["metrics"]).get(monitor)
+        status, message = row["run_status"], row["run_message"]
+        value = measures(row["metrics"]).get(monitor) if status == Status.COMPLETED else None
     known = value is not None and not math.isnan(value)
     return TrialRecord(
-        row["number"], row["params"], row["run_id"], Status(status) if status else None, value if known else None
+        row["number"],
+        row["params"],
+        row["run_id"],
+        Status(status) if status else None,
+        value if known else None,
+        message or "",
     )
-
-
-def _update_trials(store: Store, sweep_id: str, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
-    with store.write() as connection:
-        refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
-        statement = update(TRIALS).where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == bindparam("at")).values(**values)
-        connection.execute(statement, list(rows))
-        _beat(connection, sweep_id)
 
 
 def _beat(connection: Connection, sweep_id: str) -> None:

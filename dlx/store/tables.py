@@ -157,5 +157,6 @@ TRIALS = table(
     column("run_id", Text),
     column("status", Words),
     column("value", Measure),
+    column("message", Words),
     column("params", Json),
 )

@@ -7,12 +7,23 @@ from dlx import engine
 from dlx.config import Experiment
 from dlx.data import Dataset
 from dlx.engine import Plan
-from dlx.experiment.assemble import Assembly, assemble, load_data, plan_for, resolve
+from dlx.experiment.assemble import (
+    Assembly,
+    assemble,
+    fingerprint,
+    load_data,
+    plan_for,
+    resolve,
+    with_absolute_paths,
+)
+from dlx.tasks import target_kind
 
 MOST_LANES = 32
 """Of a dense program. On two cores 16, 32 and 64 lanes of digits-mlp train 128 trials in the same time, 128 take longer."""
 MOST_MAPPED = 8
 """Of a convolutional program on a CPU, whose lanes take turns."""
+MOST_PROGRAMS = 16
+"""Kept at a time. Each holds some hundred memory maps, of which Linux allows a process 65,530, and its data on the device."""
 
 
 class Bench:
@@ -20,13 +31,11 @@ class Bench:
 
     def __init__(self) -> None:
         self._datasets: dict[Any, Dataset] = {}
-        self._assemblies: dict[tuple[Any, int], Assembly] = {}
+        self._fingerprints: dict[int, str] = {}
+        self._assemblies: dict[tuple[Any, int], Assembly] = {}  # in order of use, the last used last
         self._mapped: dict[Any, bool] = {}
-
-    @property
-    def programs(self) -> int:
-        """How many programs there are."""
-        return len(self._assemblies)
+        self.programs = 0
+        """How many programs were made."""
 
     def resolve(self, config: Experiment) -> Experiment:
         """The config as its run will keep it. Loads its data, once for all configs with the same."""
@@ -34,11 +43,21 @@ class Bench:
 
     def dataset(self, config: Experiment) -> Dataset:
         """The config's data."""
-        engine.register_configs()
-        key = (engine.structure(config.data), str(config.task))
+        config = with_absolute_paths(config)
+        key = (engine.structure(config.data), target_kind(config.task) if config.task else None)
         if key not in self._datasets:
             self._datasets[key] = load_data(config)
+            inferred = resolve(config, self._datasets[key]).task
+            if config.task is None and inferred is not None:
+                self._datasets[key[0], target_kind(inferred)] = self._datasets[key]
         return self._datasets[key]
+
+    def fingerprint(self, config: Experiment) -> str:
+        """The digest of the config's data."""
+        dataset = self.dataset(config)
+        if id(dataset) not in self._fingerprints:
+            self._fingerprints[id(dataset)] = fingerprint(dataset)
+        return self._fingerprints[id(dataset)]
 
     def groups(self, configs: Sequence[Experiment]) -> list[list[int]]:
         """The positions of configs of equal structure, in order of the first of each."""
@@ -66,10 +85,14 @@ class Bench:
         there = [k for s, k in self._assemblies if s == structure and count <= k <= (count if mapped else 4 * count)]
         lanes = min(there, default=1 << (count - 1).bit_length())
         filled = [*configs, *[configs[-1]] * (lanes - count)]
-        if there:
-            return True, self._assemblies[structure, lanes].with_configs(filled)
-        self._assemblies[structure, lanes] = assemble(filled, self.dataset(configs[0]))
-        return False, self._assemblies[structure, lanes]
+        made = self._assemblies.pop((structure, lanes), None)
+        if made is None:
+            while len(self._assemblies) >= MOST_PROGRAMS:
+                del self._assemblies[next(iter(self._assemblies))]
+            self.programs += 1
+        ready = assemble(filled, self.dataset(configs[0])) if made is None else made.with_configs(filled)
+        self._assemblies[structure, lanes] = ready
+        return made is not None, ready
 
     def plan(self, config: Experiment) -> Plan:
         """Steps and monitor of one config's run. Raises `ConfigError` when it does not fit its data."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ from dlx.config import Experiment, Override
 from dlx.config.load import Document, to_yaml, validate
 from dlx.config.space import apply, check_space, fitted
 from dlx.config.sweep import Sweep, TpeSampler
-from dlx.errors import ConfigError, DlxError, RunFailedError, Status, UsageError
+from dlx.errors import ConfigError, DataError, DlxError, MissingInputError, RunFailedError, Status, UsageError
 from dlx.events import CohortStarted, Event, Finished, Notice, SweepEvent, SweepFinished, SweepStarted, TrialFinished
-from dlx.experiment.assemble import Assembly, fingerprint
+from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import Stopwatch
-from dlx.experiment.environment import capture, command_line, git_state
+from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Manner, Session, checkpoint_folder
+from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder
 from dlx.store import (
     NewRun,
     NewSweep,
@@ -29,13 +30,13 @@ from dlx.store import (
     SweepRecord,
     TrialRecord,
     add_trials,
-    assign_runs,
+    check_name,
     claim_run,
     claim_sweep,
     find_sweep,
     finish_sweep,
     finish_trials,
-    list_sweeps,
+    heartbeat_sweep,
     rewind_run,
     start_runs,
     start_sweep,
@@ -45,8 +46,13 @@ from dlx.sweep.propose import Mirror, Proposer, grid_size
 
 BATCH = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
+MOST_DIGITS = "9999999"
+"""Of a trial's number, in the name of its run."""
 MOST_POINTS = 10_000
 """Of a grid that is to be tried whole."""
+
+_ITS_OWN = (ConfigError, DataError, MissingInputError, RunFailedError)
+"""Failures of one trial's own config: the others go on."""
 
 
 def sweep_runs(
@@ -95,15 +101,12 @@ class _Stretch:
     def run(self, name: str | None, deadline: float | None) -> Iterator[Event | SweepEvent]:
         """Everything from the first look at the data to the last word."""
         self.deadline = deadline
-        self.base_tree = self.base.model_dump(mode="json")
-        first = self.bench.plan(self.bench.resolve(self.base))
+        base = self.bench.resolve(self.base)
+        self.base_tree = base.model_dump(mode="json")
+        first = self.bench.plan(base)
         self.monitor, self.maximize = first.monitor, first.maximize
         self._check_direction()
-        self.environment: dict[str, Any] = {
-            **capture(),
-            "git": git_state()[0],
-            "data": fingerprint(self.bench.dataset(self.base)),
-        }
+        self.environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
         total = self._total()
         record = self._find_or_start(name, total)
         self.id, self.name = record.id, record.name
@@ -126,13 +129,19 @@ class _Stretch:
         )
         status, message = Status.FAILED, "stopped by an error"
         try:
-            with Mirror(self.store.url, self.name, self.id, self.proposer) as mirror:
-                for event in self._batches([trial for trial in record.trials if trial.status is None], total):
+            waiting = [t for t in record.trials if t.status is None and (total is None or t.number < total)]
+            with (
+                Heartbeat(lambda: heartbeat_sweep(self.store, self.id)),
+                Mirror(self.store.url, self.name, self.id, self.proposer) as mirror,
+            ):
+                for event in self._batches(waiting, total):
                     if isinstance(event, CohortStarted):
                         mirror.update(find_sweep(self.store, self.id).trials)  # what the cohorts before this one found
                     yield event
                 mirror.update(find_sweep(self.store, self.id).trials)
                 self.watch.lap("store")
+                if failure := mirror.failure():
+                    yield Notice(f"Optuna's own tables lack some of the trials, dlx's have all: {failure}")
             status, message = self._outcome(total)
         except GeneratorExit:
             status, message = Status.INTERRUPTED, "stopped by its reader"
@@ -183,7 +192,7 @@ class _Stretch:
                 config = self.bench.resolve(self._config(trial))
                 self.bench.plan(config)
                 ready.append((trial, config))
-            except ConfigError as error:
+            except _ITS_OWN as error:
                 yield from self._fail([trial], error)
         for group in self.bench.groups([config for _, config in ready]):
             told = self.statuses.total()
@@ -193,7 +202,7 @@ class _Stretch:
                         return
                     members = [ready[position] for position in part]
                     yield from self._cohort([trial for trial, _ in members], [config for _, config in members])
-            except RunFailedError as error:
+            except _ITS_OWN as error:
                 yield from self._fail([ready[position][0] for position in group[self.statuses.total() - told :]], error)
 
     def _fail(self, trials: Sequence[TrialRecord], error: DlxError) -> Iterator[Event | SweepEvent]:
@@ -209,27 +218,30 @@ class _Stretch:
         yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
         runs = self._runs(trials, configs, assembly)
         splits = ("validation" if assembly.program.feed.sizes["validation"] else "train", "test")
-        manner = Manner("the same `dlx sweep` again", splits, checkpoints=False, keep=self._keep)
+        manner = Manner(command_line(), splits, checkpoints=False, keep=self._keep)
         self.watch.lap("store")
         session = Session(self.store, runs, assembly, Stopwatch(), self.interrupts, self.deadline, manner)
+        tried = dict(zip(runs, zip(trials, configs, strict=True), strict=True))
         ended: list[TrialFinished] = []
         for event in session.run(assembly.cohort.start()):
             if not isinstance(event, Finished):
                 yield event
             elif event.status is not Status.INTERRUPTED:
-                lane = len(ended)
+                trial, config = tried[event.run]
                 value = event.metrics.get(self.monitor) if event.status is Status.COMPLETED else None
-                ended.append(_finished(trials[lane], event.message, event.run, event.status, value))
+                ended.append(_finished(trial, event.message, event.run, event.status, value))
+                if checkpoint_folder(event.path).exists():
+                    _describe(event.path, config, assembly)
         self.watch.add(session.watch)
         before = self.best
         yield from self._close(ended)
-        if self.best is not None and self.best is not before:
-            self._settle(configs[numbers.index(self.best.number)], assembly, before)
+        if before is not None and before.run is not None and self.best is not before:
+            shutil.rmtree(checkpoint_folder(self.store.run_folder(before.run)), ignore_errors=True)
 
     def _close(self, ended: Sequence[TrialFinished]) -> Iterator[TrialFinished]:
         """Stores and tells what came of trials."""
         if ended:
-            finish_trials(self.store, self.id, {trial.number: (trial.status, trial.value) for trial in ended})
+            finish_trials(self.store, self.id, {t.number: (t.status, t.value, t.message) for t in ended})
         for trial in ended:
             self.proposer.tell(trial.number, trial.status, trial.value)
             yield self._count(trial)
@@ -237,7 +249,7 @@ class _Stretch:
     def _count(self, trial: TrialFinished) -> TrialFinished:
         """The trial, with whether it is the best so far."""
         self.statuses[trial.status] += 1
-        if not self._is_better(trial.value):
+        if trial.status is not Status.COMPLETED or not self._is_better(trial.value):
             return trial
         self.best = replace(trial, best=True)
         return self.best
@@ -255,22 +267,11 @@ class _Stretch:
         lane = int(np.nanargmax(values) if self.maximize else np.nanargmin(values))
         return [lane] if self._is_better(float(values[lane])) else []
 
-    def _settle(self, config: Experiment, assembly: Assembly, before: TrialFinished | None) -> None:
-        """Completes the folder of the new best run, and drops the weights of the one before."""
-        best = self.best
-        if best is None or best.run is None:
-            return
-        folder = self.store.run_folder(best.run)
-        engine.write_atomically(folder / "config.yaml", to_yaml(config).encode())
-        engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())
-        if before is not None and before.run is not None:
-            shutil.rmtree(checkpoint_folder(self.store.run_folder(before.run)), ignore_errors=True)
-
     def _config(self, trial: TrialRecord) -> Experiment:
         """The trial's experiment. One that was tried before is tried under the next seed."""
         config = apply(self.document, self.overrides, trial.params)
         repeats = sum(1 for params in self.params[: trial.number] if params == trial.params)
-        if not repeats:
+        if not repeats or trial.params.keys() & {"train", "train.seed"}:
             return config
         seed = (config.train.seed + repeats) % 2**32
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
@@ -285,7 +286,7 @@ class _Stretch:
         new = {
             trial.number: NewRun(
                 config=config.model_dump(mode="json"),
-                environment=self.environment,
+                environment={**self.environment, "data": self.bench.fingerprint(config), "sources": sources(config)},
                 steps_total=plan.total_steps,
                 steps_per_epoch=plan.steps_per_epoch,
                 monitor=plan.monitor,
@@ -299,34 +300,26 @@ class _Stretch:
             for lane, (trial, config) in enumerate(zip(trials, configs, strict=True))
             if trial.number not in left
         }
-        started = dict(zip(new, start_runs(self.store, list(new.values())), strict=True)) if new else {}
-        if started:
-            assign_runs(self.store, self.id, started)
+        started = dict(zip(new, start_runs(self.store, list(new.values()), sweep=self.id, trials=list(new)), strict=True))
         return [(left | started)[trial.number] for trial in trials]
 
     def _find_or_start(self, name: str | None, total: int | None) -> SweepRecord:
-        """The sweep of this description (and name), claimed; or a new one."""
-        described = json.loads(
-            json.dumps(
-                {"experiment": self.base_tree, **self.sweep.model_dump(mode="json", include={"search", "objective", "sampler"})}
+        """The sweep of this name, or of this description, claimed; or a new one."""
+        check_name(f"{name or ''}/{MOST_DIGITS}")  # the name of a run
+        own = self.sweep.model_dump(mode="json", include={"search", "objective", "sampler"})
+        data = self.bench.fingerprint(self.base)
+        described = json.loads(json.dumps({"experiment": self.base_tree, "data": data, **own}))
+        new = NewSweep(described, self.monitor, "maximize" if self.maximize else "minimize", total, name, command_line())
+        sweep_id, made = start_sweep(self.store, new)
+        found = find_sweep(self.store, sweep_id)
+        if made:
+            return found
+        if changed := _changed(found.config, described):
+            raise ConfigError(
+                f"sweep {found.id} ({name}) was started with another description: {'; '.join(changed)}; choose another --name"
             )
-        )
-        known = list_sweeps(self.store)
-        if name is not None:
-            found = next((sweep for sweep in known if sweep.name == name), None)
-            if found is not None and (changed := _changed(found.config, described)):
-                raise ConfigError(
-                    f"sweep {found.id} ({name}) was started with another description: {'; '.join(changed)}; choose another --name"
-                )
-        else:
-            found = next((sweep for sweep in known if sweep.name is None and sweep.config == described), None)
-        if found is not None:
-            claim_sweep(self.store, found.id, total)
-            return find_sweep(self.store, found.id)
-        direction = "maximize" if self.maximize else "minimize"
-        return find_sweep(
-            self.store, start_sweep(self.store, NewSweep(described, self.monitor, direction, total, name, command_line()))
-        )
+        claim_sweep(self.store, found.id, total)
+        return find_sweep(self.store, found.id)
 
     def _total(self) -> int | None:
         total = self.sweep.trials
@@ -354,10 +347,16 @@ class _Stretch:
         of = f"{done} of {total} trials" if total is not None else f"{done} trials"
         if total is not None and done >= total:
             if not self.statuses[Status.COMPLETED]:
-                return Status.FAILED, f"{of}, and none was completed: `dlx runs ls` tells why"
+                return Status.FAILED, f"{of}, and none was completed: `dlx sweep show {self.id}` tells why"
             return Status.COMPLETED, of
         reason = self.interrupts.received.name if self.interrupts.received is not None else "--max-time was used up"
         return Status.INTERRUPTED, f"{reason} after {of}; the same command continues"
+
+
+def _describe(folder: Path, config: Experiment, assembly: Assembly) -> None:
+    """Writes beside a run's weights what evaluating them needs."""
+    engine.write_atomically(folder / "config.yaml", to_yaml(config).encode())
+    engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())
 
 
 def _finished(trial: TrialRecord, message: str, run: str | None, status: Status, value: float | None) -> TrialFinished:

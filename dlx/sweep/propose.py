@@ -6,12 +6,13 @@ uninterrupted one would have.
 """
 
 import json
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, takewhile
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import optuna
@@ -32,6 +33,9 @@ _STATES: Mapping[Status | None, TrialState] = {
     Status.DIVERGED: TrialState.FAIL,
     Status.FAILED: TrialState.FAIL,
 }
+
+
+_OPENINGS: Final = 5
 
 
 class Proposer:
@@ -106,15 +110,25 @@ class Mirror:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._behind.shutdown()
-        if error is None and self._last is not None:
-            self._last.result()
+
+    def failure(self) -> str | None:
+        """Waits for what is under way, and says why the last copy failed, if it did. The next sweep copies what is missing."""
+        error = self._last.exception() if self._last is not None else None
+        return None if error is None else f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Copies what is not there yet, in order of number: up to the first trial that is not finished."""
         self._last = self._behind.submit(self._copy, trials)
 
     def _open(self) -> optuna.Study:
-        storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"connect_args": _patience(self._url)})
+        for left in range(_OPENINGS - 1, -1, -1):
+            try:
+                storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"connect_args": _patience(self._url)})
+                break
+            except Exception:  # of whatever database: another process makes Optuna's tables at this moment
+                if not left:
+                    raise
+                time.sleep(0.5)
         return optuna.create_study(
             storage=storage, study_name=self._title, direction=self._proposer.direction, load_if_exists=True
         )
@@ -159,7 +173,7 @@ def _values(key: str, dimension: Dimension) -> Sequence[Any]:
             return range(dimension.low, dimension.high + 1, dimension.step)
         case FloatRange() if dimension.step is not None:
             steps = int((dimension.high - dimension.low) / dimension.step + 1e-9)
-            return [dimension.low + i * dimension.step for i in range(steps + 1)]
+            return [min(dimension.high, dimension.low + i * dimension.step) for i in range(steps + 1)]
     raise ConfigError(f"search {key}: a grid needs its points: give choice(...) or a step, or another sampler")
 
 

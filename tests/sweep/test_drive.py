@@ -106,6 +106,80 @@ def test_a_lane_that_diverges_fails_alone(store: Store) -> None:
     assert "not finite" in find_run(store, str(bad.run_id)).message
 
 
+def test_a_lane_that_ends_early_gives_its_outcome_to_its_own_trial(store: Store) -> None:
+    """Time is up while one lane still trains and the other has diverged: the first stays open, the second has failed."""
+    described, document, overrides = load_sweep(
+        "digits-mlp", [*TINY, "optimizer.kind=sgd", "optimizer.lr=choice(1e-4, 1e30)", "train.duration=100000 epochs"]
+    )
+    described = with_options(described, 2, "grid", None)
+    last = list(sweep_runs(described, document, overrides, store, max_seconds=8))[-1]
+    assert last.status is Status.INTERRUPTED
+    slow, wild = find_sweep(store, last.sweep).trials
+    assert (slow.params["optimizer.lr"], slow.status) == (1e-4, None)
+    assert (wild.params["optimizer.lr"], wild.status) == (1e30, Status.DIVERGED)
+
+
+def test_the_winner_has_its_weights_when_others_diverge_and_when_nothing_is_held_out(store: Store) -> None:
+    diverging = sweep(store, "optimizer.kind=sgd", "optimizer.lr=choice(1e30, 1e-6, 1e-7)", trials=3, sampler="grid")[-1]
+    assert list((store.run_folder(diverging.best.run) / "checkpoints").glob("*.safetensors"))
+    described, document, overrides = load_sweep("digits-mlp", [*TINY, LR, "data.validation=0"])
+    described = with_options(described, 4, "random", None).model_copy(update={"batch": 1})
+    whole = list(sweep_runs(described, document, overrides, store))[-1]
+    assert list((store.run_folder(whole.best.run) / "checkpoints").glob("*.safetensors"))
+
+
+def test_a_smaller_total_leaves_what_waits(store: Store) -> None:
+    described, document, overrides = load_sweep("digits-mlp", [*TINY, LR])
+    events = sweep_runs(with_options(described, 9, "random", None), document, overrides, store)
+    next(event for event in events if isinstance(event, CohortStarted))
+    events.close()
+    assert sweep(store, LR, trials=4)[-1].trials == {"completed": 4}
+    assert sweep(store, LR, trials=9)[-1].trials == {"completed": 9}
+
+
+def test_a_searched_seed_is_what_it_says(store: Store) -> None:
+    last = sweep(store, "train.seed=choice(0, 1)", trials=4)[-1]
+    for trial in find_sweep(store, last.sweep).trials:
+        assert find_run(store, str(trial.run_id)).config["train"]["seed"] == trial.params["train.seed"]
+
+
+def test_a_network_that_does_not_fit_the_data_fails_alone(store: Store) -> None:
+    described, document, overrides = load_sweep("digits-mlp", [*SHORT, "model.kind=choice(mlp, lenet5)"])
+    last = list(sweep_runs(with_options(described, 2, "grid", None), document, overrides, store))[-1]
+    assert last.trials == {"completed": 1, "failed": 1}
+    assert "lenet5" in find_sweep(store, last.sweep).trials[1].message
+
+
+def test_a_float_grid_ends_where_it_says(store: Store) -> None:
+    last = sweep(store, "optimizer.lr=range(0.1, 0.4, 0.1)", trials=3, sampler="grid")[-1]
+    assert last.trials == {"completed": 3}
+    assert sweep(store, "optimizer.lr=range(0.1, 0.4, 0.1)", trials=3, sampler="grid")[-1].status is Status.COMPLETED
+
+
+def test_two_that_start_together_make_one_sweep(tmp_path: Path, store: Store) -> None:
+    command = [sys.executable, "-m", "dlx", "sweep", "digits-mlp", *TINY, LR, "--trials", "2", "--name", "twice", "-q"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as one, subprocess.Popen(command, stderr=subprocess.PIPE) as two:
+        codes = sorted((one.wait(timeout=120), two.wait(timeout=120)))
+    assert codes in ([0, 0], [0, 75])  # the other came too late, or found it held
+    assert len(list_runs(store)) == 2
+
+
+def test_other_data_under_the_same_name_is_refused(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    words = ["data={kind: csv, path: rows.csv, target: y}", "train.batch_size=8", "optimizer.lr=interval(0.001, 0.1)"]
+
+    def go(trials: int) -> Any:
+        described, document, overrides = load_sweep("table", [*words, "train.duration=1 epochs", "model.hidden=[4]"])
+        chosen = with_options(described, trials, "random", None)
+        return list(sweep_runs(chosen, document, overrides, store, name="rows"))[-1]
+
+    path.write_text("x,y\n" + "".join(f"{i},{i % 2}\n" for i in range(80)))
+    assert go(1).status is Status.COMPLETED
+    path.write_text("x,y\n" + "".join(f"{i * 2},{i % 2}\n" for i in range(80)))
+    with pytest.raises(ConfigError, match="data was "):
+        go(2)
+
+
 def test_a_trial_that_cannot_be_built_fails_and_the_others_go_on(store: Store) -> None:
     events = sweep(store, "train.batch_size=choice(32, 100000)", trials=2, sampler="grid")
     assert events[-1].trials == {"completed": 1, "failed": 1}
@@ -115,6 +189,7 @@ def test_a_trial_that_cannot_be_built_fails_and_the_others_go_on(store: Store) -
 def test_optunas_own_tables_hold_the_finished_trials(store: Store) -> None:
     last = sweep(store, LR, "model.hidden=[8],[4]", trials=3)[-1]
     study = optuna.load_study(study_name=last.sweep, storage=store.url)
+    assert len(study.trials) == 3
     ours = find_sweep(store, last.sweep).trials
     assert [(t.number, t.value, t.params["optimizer.lr"]) for t in study.trials] == [
         (t.number, t.value, t.params["optimizer.lr"]) for t in ours
