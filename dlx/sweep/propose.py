@@ -26,15 +26,6 @@ from dlx.config.sweep import SamplerConfig, TpeSampler
 from dlx.errors import ConfigError, Status
 from dlx.store import Direction, TrialRecord
 
-_STATES: Mapping[Status | None, TrialState] = {
-    None: TrialState.RUNNING,
-    Status.COMPLETED: TrialState.COMPLETE,
-    Status.PRUNED: TrialState.PRUNED,
-    Status.DIVERGED: TrialState.FAIL,
-    Status.FAILED: TrialState.FAIL,
-}
-
-
 _OPENINGS: Final = 5
 
 
@@ -65,19 +56,15 @@ class Proposer:
 
     def tell(self, number: int, status: Status, value: float | None) -> None:
         """The outcome of a trial. A value that is no number makes it a failure, as Optuna has it."""
-        state = _STATES[status]
-        if state is TrialState.COMPLETE and (value is None or not np.isfinite(value)):
-            state = TrialState.FAIL
-        self._study.tell(number, value if state is TrialState.COMPLETE else None, state=state)
+        state, known = _outcome(status, value)
+        self._study.tell(number, known, state=state)
 
     def frozen(self, trial: TrialRecord) -> FrozenTrial:
         """A stored trial as Optuna keeps it."""
-        state = _STATES[trial.status]
-        if state is TrialState.COMPLETE and (trial.value is None or not np.isfinite(trial.value)):
-            state = TrialState.FAIL
+        state, value = _outcome(trial.status, trial.value)
         return create_trial(
             state=state,
-            value=trial.value if state is TrialState.COMPLETE else None,
+            value=value,
             params=self._labels(trial.params),
             distributions={key: _distribution(self.space[key]) for key in trial.params},
         )
@@ -191,6 +178,18 @@ def _sampler(config: SamplerConfig, space: Space, told: int) -> BaseSampler:
             constant_liar=True,
             seed=_seed(config.seed, told),
         )
+
+
+def _outcome(status: Status | None, value: float | None) -> tuple[TrialState, float | None]:
+    """How a trial stands, as Optuna has it: a value that is no number is a failure."""
+    match status:
+        case None:
+            return TrialState.RUNNING, None
+        case Status.COMPLETED if value is not None and np.isfinite(value):
+            return TrialState.COMPLETE, value
+        case Status.PRUNED:
+            return TrialState.PRUNED, None
+    return TrialState.FAIL, None
 
 
 def _seed(seed: int, told: int) -> int:
