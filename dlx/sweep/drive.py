@@ -3,13 +3,9 @@
 import json
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment, Override
@@ -27,22 +23,21 @@ from dlx.store import (
     NewRun,
     NewSweep,
     Store,
-    SweepRecord,
     TrialRecord,
     add_trials,
     check_name,
     claim_run,
-    claim_sweep,
     find_sweep,
     finish_sweep,
     finish_trials,
     heartbeat_sweep,
     rewind_run,
     start_runs,
-    start_sweep,
 )
 from dlx.sweep.bench import Bench
 from dlx.sweep.propose import Mirror, Proposer, grid_size
+from dlx.sweep.take import take
+from dlx.sweep.tally import Tally
 
 BATCH = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
@@ -95,8 +90,6 @@ class _Stretch:
         self.sweep, self.document, self.overrides, self.base = sweep, document, tuple(overrides), base
         self.store, self.interrupts = store, interrupts
         self.watch, self.bench = Stopwatch(), Bench()
-        self.best: TrialFinished | None = None
-        self.statuses: Counter[Status] = Counter()
 
     def run(self, name: str | None, deadline: float | None) -> Iterator[Event | SweepEvent]:
         """Everything from the first look at the data to the last word."""
@@ -108,19 +101,19 @@ class _Stretch:
         self._check_direction()
         self.environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
         total = self._total()
-        record = self._find_or_start(name, total)
+        record = take(self.store, self._describe(name, total))
         self.id, self.name = record.id, record.name
         self.params = [trial.params for trial in record.trials]
+        self.tally = Tally(self.maximize)
         self.proposer = Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, record.direction, record.trials)
         for trial in record.trials:
             if trial.status is not None:
-                self._count(_finished(trial, "", trial.run_id, trial.status, trial.value))
-        done = self.statuses.total()
+                self.tally.count(_finished(trial, "", trial.run_id, trial.status, trial.value))
         yield SweepStarted(
             self.id,
             self.name,
             total,
-            done,
+            self.tally.done,
             len(self.sweep.search),
             self.monitor,
             self.maximize,
@@ -156,8 +149,8 @@ class _Stretch:
             self.id,
             status,
             message,
-            dict(self.statuses),
-            self.best,
+            dict(self.tally.statuses),
+            self.tally.best,
             self.bench.programs,
             dict(self.watch.seconds),
             self.store.folder,
@@ -195,7 +188,7 @@ class _Stretch:
             except _ITS_OWN as error:
                 yield from self._fail([trial], error)
         for group in self.bench.groups([config for _, config in ready]):
-            told = self.statuses.total()
+            told = self.tally.done
             try:
                 for part in self.bench.split(group, ready[group[0]][1]):
                     if self._stopping():
@@ -203,7 +196,7 @@ class _Stretch:
                     members = [ready[position] for position in part]
                     yield from self._cohort([trial for trial, _ in members], [config for _, config in members])
             except _ITS_OWN as error:
-                yield from self._fail([ready[position][0] for position in group[self.statuses.total() - told :]], error)
+                yield from self._fail([ready[position][0] for position in group[self.tally.done - told :]], error)
 
     def _fail(self, trials: Sequence[TrialRecord], error: DlxError) -> Iterator[Event | SweepEvent]:
         yield Notice(f"trials {', '.join(str(trial.number) for trial in trials)} failed: {error}")
@@ -218,7 +211,7 @@ class _Stretch:
         yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
         runs = self._runs(trials, configs, assembly)
         splits = ("validation" if assembly.program.feed.sizes["validation"] else "train", "test")
-        manner = Manner(command_line(), splits, checkpoints=False, keep=self._keep)
+        manner = Manner(command_line(), splits, checkpoints=False, keep=self.tally.keep)
         self.watch.lap("store")
         session = Session(self.store, runs, assembly, Stopwatch(), self.interrupts, self.deadline, manner)
         tried = dict(zip(runs, zip(trials, configs, strict=True), strict=True))
@@ -231,11 +224,11 @@ class _Stretch:
                 value = event.metrics.get(self.monitor) if event.status is Status.COMPLETED else None
                 ended.append(_finished(trial, event.message, event.run, event.status, value))
                 if checkpoint_folder(event.path).exists():
-                    _describe(event.path, config, assembly)
+                    _write_beside(event.path, config, assembly)
         self.watch.add(session.watch)
-        before = self.best
+        before = self.tally.best
         yield from self._close(ended)
-        if before is not None and before.run is not None and self.best is not before:
+        if before is not None and before.run is not None and self.tally.best is not before:
             shutil.rmtree(checkpoint_folder(self.store.run_folder(before.run)), ignore_errors=True)
 
     def _close(self, ended: Sequence[TrialFinished]) -> Iterator[TrialFinished]:
@@ -244,28 +237,7 @@ class _Stretch:
             finish_trials(self.store, self.id, {t.number: (t.status, t.value, t.message) for t in ended})
         for trial in ended:
             self.proposer.tell(trial.number, trial.status, trial.value)
-            yield self._count(trial)
-
-    def _count(self, trial: TrialFinished) -> TrialFinished:
-        """The trial, with whether it is the best so far."""
-        self.statuses[trial.status] += 1
-        if trial.status is not Status.COMPLETED or not self._is_better(trial.value):
-            return trial
-        self.best = replace(trial, best=True)
-        return self.best
-
-    def _is_better(self, value: float | None) -> bool:
-        if value is None or not np.isfinite(value):
-            return False
-        best = self.best.value if self.best is not None else None
-        return best is None or (value > best if self.maximize else value < best)
-
-    def _keep(self, values: np.ndarray) -> Sequence[int]:
-        """The lane whose weights are kept: the best one, if it is the best of the sweep."""
-        if not np.isfinite(values).any():
-            return []
-        lane = int(np.nanargmax(values) if self.maximize else np.nanargmin(values))
-        return [lane] if self._is_better(float(values[lane])) else []
+            yield self.tally.count(trial)
 
     def _config(self, trial: TrialRecord) -> Experiment:
         """The trial's experiment. One that was tried before is tried under the next seed."""
@@ -303,23 +275,13 @@ class _Stretch:
         started = dict(zip(new, start_runs(self.store, list(new.values()), sweep=self.id, trials=list(new)), strict=True))
         return [(left | started)[trial.number] for trial in trials]
 
-    def _find_or_start(self, name: str | None, total: int | None) -> SweepRecord:
-        """The sweep of this name, or of this description, claimed; or a new one."""
+    def _describe(self, name: str | None, total: int | None) -> NewSweep:
+        """What makes this sweep this sweep: another experiment, space, sampler or data is another sweep."""
         check_name(f"{name or ''}/{MOST_DIGITS}")  # the name of a run
         own = self.sweep.model_dump(mode="json", include={"search", "objective", "sampler"})
-        data = self.bench.fingerprint(self.base)
-        described = json.loads(json.dumps({"experiment": self.base_tree, "data": data, **own}))
-        new = NewSweep(described, self.monitor, "maximize" if self.maximize else "minimize", total, name, command_line())
-        sweep_id, made = start_sweep(self.store, new)
-        found = find_sweep(self.store, sweep_id)
-        if made:
-            return found
-        if changed := _changed(found.config, described):
-            raise ConfigError(
-                f"sweep {found.id} ({name}) was started with another description: {'; '.join(changed)}; choose another --name"
-            )
-        claim_sweep(self.store, found.id, total)
-        return find_sweep(self.store, found.id)
+        described = {"experiment": self.base_tree, "data": self.bench.fingerprint(self.base), **own}
+        direction = "maximize" if self.maximize else "minimize"
+        return NewSweep(json.loads(json.dumps(described)), self.monitor, direction, total, name, command_line())
 
     def _total(self) -> int | None:
         total = self.sweep.trials
@@ -343,17 +305,17 @@ class _Stretch:
         return self.interrupts.received is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     def _outcome(self, total: int | None) -> tuple[Status, str]:
-        done = self.statuses.total()
+        done = self.tally.done
         of = f"{done} of {total} trials" if total is not None else f"{done} trials"
         if total is not None and done >= total:
-            if not self.statuses[Status.COMPLETED]:
+            if not self.tally.statuses[Status.COMPLETED]:
                 return Status.FAILED, f"{of}, and none was completed: `dlx sweep show {self.id}` tells why"
             return Status.COMPLETED, of
         reason = self.interrupts.received.name if self.interrupts.received is not None else "--max-time was used up"
         return Status.INTERRUPTED, f"{reason} after {of}; the same command continues"
 
 
-def _describe(folder: Path, config: Experiment, assembly: Assembly) -> None:
+def _write_beside(folder: Path, config: Experiment, assembly: Assembly) -> None:
     """Writes beside a run's weights what evaluating them needs."""
     engine.write_atomically(folder / "config.yaml", to_yaml(config).encode())
     engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())
@@ -361,15 +323,3 @@ def _describe(folder: Path, config: Experiment, assembly: Assembly) -> None:
 
 def _finished(trial: TrialRecord, message: str, run: str | None, status: Status, value: float | None) -> TrialFinished:
     return TrialFinished(trial.number, run, status, message, value, trial.params, best=False)
-
-
-def _changed(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Where two descriptions differ: `key was a, now b`."""
-    found = []
-    for key in [*was, *(key for key in now if key not in was)]:
-        old, new = was.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _changed(old, new, f"{path}{key}.")
-        elif old != new:
-            found.append(f"{path}{key} was {json.dumps(old)}, now {json.dumps(new)}")
-    return found
