@@ -89,6 +89,7 @@ class Mirror:
     def __init__(self, url: str, name: str | None, sweep: str, proposer: Proposer) -> None:
         self._url, self._title, self._proposer = url, f"{name} ({sweep})" if name else sweep, proposer
         self._behind = ThreadPoolExecutor(1, "dlx-mirror")
+        self._storage: optuna.storages.RDBStorage | None = None
         self._study: Future[optuna.Study] = self._behind.submit(self._open)
         self._last: Future[None] | None = None
 
@@ -96,6 +97,7 @@ class Mirror:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._behind.submit(self._close)
         self._behind.shutdown()
 
     def failure(self) -> str | None:
@@ -110,15 +112,20 @@ class Mirror:
     def _open(self) -> optuna.Study:
         for left in range(_OPENINGS - 1, -1, -1):
             try:
-                storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"connect_args": _patience(self._url)})
+                self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"connect_args": _patience(self._url)})
                 break
             except Exception:  # of whatever database: another process makes Optuna's tables at this moment
                 if not left:
                     raise
                 time.sleep(0.5)
         return optuna.create_study(
-            storage=storage, study_name=self._title, direction=self._proposer.direction, load_if_exists=True
+            storage=self._storage, study_name=self._title, direction=self._proposer.direction, load_if_exists=True
         )
+
+    def _close(self) -> None:
+        if self._storage is not None:
+            self._storage.remove_session()  # this thread's
+            self._storage.engine.dispose()
 
     def _copy(self, trials: Sequence[TrialRecord]) -> None:
         study = self._study.result()
