@@ -27,12 +27,11 @@ class Words:
     target: Sequence[str] | None = None
     model: str | None = None
     best_of: str | None = None
-    """A sweep, whose best trial's experiment it is; `store` is where that sweep is kept."""
-    store: str | None = None
+    """A sweep, whose best trial's experiment it is."""
 
 
-def experiment_from(words: Words) -> Experiment:
-    """The experiment that the words mean. Imports the config classes, so only commands that run one call it."""
+def experiment_from(words: Words, store: str | None = None) -> Experiment:
+    """The experiment that the words mean; `store` is where a sweep among them is kept. Imports the config classes, so only commands that run one call it."""
     from dlx.config import Override, load_experiment, parse_override
 
     rest = list(words.arguments or ())
@@ -45,7 +44,7 @@ def experiment_from(words: Words) -> Experiment:
         raise UsageError("--from SWEEP brings its own experiment: leave out the recipe, and --data")
     if source is None and words.data is not None:
         source = "table"
-    origin = _winner(words.best_of, words.store) if words.best_of is not None else source
+    origin = _winner(words.best_of, store) if words.best_of is not None else source
     return load_experiment(origin, [*short, *(parse_override(word) for word in rest)])
 
 

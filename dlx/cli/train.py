@@ -53,18 +53,18 @@ def train(
     from dlx.report.tables import finished_json
 
     began = time.perf_counter()
-    words = Words(arguments, data, target, model, best_of, store)
+    words = Words(arguments, data, target, model, best_of)
     if dry_run:
         from dlx.cli.dry_run import show_plan
 
-        show_plan(experiment_from(words), as_json=as_json)
+        show_plan(experiment_from(words, store), as_json=as_json)
         return
     from dlx.report.progress import watch
     from dlx.store import open_store
 
     check_options(words, name, resume)
     limit = None if max_time is None else wall_clock(max_time)
-    config = None if resume not in (None, "auto") else experiment_from(words)
+    config = None if resume not in (None, "auto") else experiment_from(words, store)
     with open_store(store, create=config is not None) as opened:
         events = _events(opened, config, name, resume, limit)
         imported = time.perf_counter() - began
@@ -88,7 +88,7 @@ def check_options(words: Words, name: str | None, resume: str | None) -> None:
     check_name(name)
     if resume == "auto" and name is None:
         raise UsageError("--resume auto continues the run of a name: give --name NAME too")
-    if resume not in (None, "auto") and (words != Words(store=words.store) or name is not None):
+    if resume not in (None, "auto") and (words != Words() or name is not None):
         raise UsageError(
             "--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name"
         )

@@ -132,6 +132,18 @@ def validate_stored(tree: Mapping[str, Any], where: str) -> Experiment:
         ) from error
 
 
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> list[str]:
+    """Where two trees of plain values differ, by key: `optimizer.lr was 0.003, now 0.5`."""
+    found = []
+    for key in sorted(was.keys() | now.keys()):
+        old, new = was.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{inside}{key}.")
+        elif old != new:
+            found.append(f"{inside}{key} was {old!r}, now {new!r}")
+    return found
+
+
 def to_yaml(experiment: Experiment) -> str:
     """The resolved experiment as YAML that `load_experiment` reads back to an equal tree."""
     from io import StringIO

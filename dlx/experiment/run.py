@@ -7,7 +7,7 @@ from typing import Any
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.config.load import to_yaml, validate_stored
+from dlx.config.load import differences, to_yaml, validate_stored
 from dlx.data import Dataset
 from dlx.engine import Progress
 from dlx.errors import BusyError, ConfigError, DataError, Status
@@ -186,12 +186,5 @@ def _differences(run: RunRecord, environment: dict[str, Any], sources_now: dict[
 def _changes(config: Experiment, stored: Experiment) -> list[str]:
     """The fields in which a config, once resolved, would differ from a stored one: `key was a, now b`."""
     task = config.task or stored.task
-    now = _flat(with_absolute_paths(config.model_copy(update={"task": task})).model_dump(mode="json"))
-    was = _flat(stored.model_dump(mode="json"))
-    return [f"{key} was {was.get(key)!r}, now {now.get(key)!r}" for key in sorted(was | now) if was.get(key) != now.get(key)]
-
-
-def _flat(tree: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
+    now = with_absolute_paths(config.model_copy(update={"task": task}))
+    return differences(stored.model_dump(mode="json"), now.model_dump(mode="json"))

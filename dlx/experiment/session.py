@@ -32,11 +32,9 @@ class Manner:
     """The command that continues what was interrupted."""
     splits: tuple[str, ...] = ("train", "validation", "test")
     """Parts of the data that the best weights are scored on at the end."""
-    checkpoints: bool = True
-    """Whether every lane is saved now and then and at the end, so that it can be continued."""
     keep: Callable[[np.ndarray], Sequence[int]] | None = None
-    """Without checkpoints on the way: which lanes to save in the end, from the monitored metric (K,) at the best weights,
-    NaN for a lane that did not complete."""
+    """Which lanes to save, at the end alone, from the monitored metric (K,) at the best weights, NaN for a lane that did not
+    complete. Without it every lane is saved, now and then too, so that it can be continued."""
 
 
 class Session:
@@ -89,14 +87,14 @@ class Session:
         cohort, plan = self.assembly.cohort, self.assembly.plan
         folders = tuple(checkpoint_folder(folder) for folder in self.folders)
         every = self.assembly.config.train.checkpoint_every
-        pace = Pace(folders if self.manner.checkpoints else (), every, plan.steps_per_epoch, self.deadline)
+        pace = Pace(folders if self.manner.keep is None else (), every, plan.steps_per_epoch, self.deadline)
         progress = yield from self._drive(begin, pace)
         self.steps = [progress.step] * len(self.runs)
         pace.begin(progress.step)
         first = Decision(stop=self._stopping(pace), max_steps=FIRST_STEPS)
         progress = yield from self._drive(cohort.train(progress, first), pace)
         scored = progress.best_step >= 0
-        if self.manner.checkpoints:
+        if self.manner.keep is None:
             yield cohort.save(progress, folders)
         self.watch.lap("checkpoint")
         outcomes = self._outcomes(progress, pace)

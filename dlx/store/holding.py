@@ -1,13 +1,14 @@
 """Who holds a run. Exactly one live process may; a run whose holder is gone is lost, whatever its row says."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, TableClause, func, insert, select, update
 
 from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
-from dlx.store.process import Process, is_alive
+from dlx.store.process import Process, is_alive, this_process
 from dlx.store.tables import RUNS, SEGMENTS
 
 LOST_SECONDS: Final = 120.0
@@ -77,6 +78,17 @@ def refuse_stranger(row: RowMapping, process: Process, what: str = "run") -> Non
         raise BusyError(
             f"{what} {row['id']} was resumed by process {row['pid']} on {row['host']}: this process has lost it and must stop"
         )
+
+
+def beat(connection: Connection, table: TableClause, ids: Sequence[str]) -> None:
+    """Sets the heartbeat of those of the runs (or sweeps) that this process holds."""
+    process = this_process()
+    connection.execute(
+        update(table)
+        .where(table.c.id.in_(ids), table.c.pid == process.pid, table.c.process_space == process.space)
+        .where(table.c.process_started == process.started)
+        .values(heartbeat=time.time())
+    )
 
 
 def open_segment(connection: Connection, run_id: str, *, step: int, device: str, process: Process, now: float) -> None:

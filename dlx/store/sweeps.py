@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from dlx.errors import Status, UsageError
 from dlx.store.database import Store
-from dlx.store.holding import held_by, refuse_if_running, refuse_stranger, true_status
+from dlx.store.holding import beat, held_by, refuse_if_running, refuse_stranger, true_status
 from dlx.store.process import this_process
 from dlx.store.starts import Direction, alone, check_name
 from dlx.store.tables import RUNS, SWEEPS, TRIALS, measures
@@ -114,13 +114,12 @@ def claim_sweep(store: Store, sweep_id: str, trials_total: int | None) -> None:
     with store.write() as connection:
         refuse_if_running(_locked(connection, store, sweep_id), now, "sweep")
         # A run that ended just before its sweep was killed: its trial has the result from now on, whatever becomes of the run.
-        for trial in _load(connection, store, sweep_id).trials:
-            if trial.status is not None:
-                connection.execute(
-                    update(TRIALS)
-                    .where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == trial.number, TRIALS.c.status.is_(None))
-                    .values(status=trial.status, value=trial.value)
-                )
+        trials = {trial.number: trial for trial in _load(connection, store, sweep_id).trials if trial.status is not None}
+        unwritten = select(TRIALS.c.number).where(TRIALS.c.sweep == sweep_id, TRIALS.c.status.is_(None))
+        derived = [trials[number] for number in connection.execute(unwritten).scalars() if number in trials]
+        _write_results(
+            connection, sweep_id, {t.number: (t.status, t.value, t.message) for t in derived if t.status is not None}
+        )
         connection.execute(
             update(SWEEPS)
             .where(SWEEPS.c.id == sweep_id)
@@ -148,29 +147,21 @@ def add_trials(store: Store, sweep_id: str, proposed: Mapping[int, Mapping[str, 
         refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
         rows = [{"sweep": sweep_id, "number": number, "params": dict(params)} for number, params in proposed.items()]
         connection.execute(insert(TRIALS), rows)
-        _beat(connection, sweep_id)
+        beat(connection, SWEEPS, [sweep_id])
 
 
 def heartbeat_sweep(store: Store, sweep_id: str) -> None:
     """Says that this process still works on a sweep. Due every 30 s or so: other machines give up after 120 s."""
-    process = this_process()
     with store.write() as connection:
-        held = (SWEEPS.c.pid == process.pid) & (SWEEPS.c.process_space == process.space)
-        connection.execute(
-            update(SWEEPS)
-            .where(SWEEPS.c.id == sweep_id, held, SWEEPS.c.process_started == process.started)
-            .values(heartbeat=time.time())
-        )
+        beat(connection, SWEEPS, [sweep_id])
 
 
 def finish_trials(store: Store, sweep_id: str, results: Mapping[int, tuple[Status, float | None, str]]) -> None:
     """Writes down what came of trials: status, value and message by number."""
-    rows = [{"at": n, "how": status, "worth": value, "why": message} for n, (status, value, message) in results.items()]
-    statement = update(TRIALS).where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == bindparam("at"))
     with store.write() as connection:
         refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
-        connection.execute(statement.values(status=bindparam("how"), value=bindparam("worth"), message=bindparam("why")), rows)
-        _beat(connection, sweep_id)
+        _write_results(connection, sweep_id, results)
+        beat(connection, SWEEPS, [sweep_id])
 
 
 def find_sweep(store: Store, text: str) -> SweepRecord:
@@ -194,6 +185,16 @@ def list_sweeps(store: Store) -> list[SweepRecord]:
     with store.read() as connection:
         ids = connection.execute(select(SWEEPS.c.id).order_by(SWEEPS.c.created.desc())).scalars().all()
         return [_load(connection, store, sweep_id) for sweep_id in ids]
+
+
+def _write_results(connection: Connection, sweep_id: str, results: Mapping[int, tuple[Status, float | None, str]]) -> None:
+    if not results:
+        return
+    statement = update(TRIALS).where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == bindparam("at"))
+    connection.execute(
+        statement.values(status=bindparam("how"), value=bindparam("worth"), message=bindparam("why")),
+        [{"at": n, "how": status, "worth": value, "why": message} for n, (status, value, message) in results.items()],
+    )
 
 
 def _load(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
@@ -230,10 +231,6 @@ def _trial(row: RowMapping, monitor: str) -> TrialRecord:
         value if known else None,
         message or "",
     )
-
-
-def _beat(connection: Connection, sweep_id: str) -> None:
-    connection.execute(update(SWEEPS).where(SWEEPS.c.id == sweep_id).values(heartbeat=time.time()))
 
 
 def _row(connection: Connection, store: Store, sweep_id: str, *, lock: bool = False) -> RowMapping:

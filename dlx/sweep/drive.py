@@ -211,7 +211,7 @@ class _Stretch:
         yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
         runs = self._runs(trials, configs, assembly)
         splits = ("validation" if assembly.program.feed.sizes["validation"] else "train", "test")
-        manner = Manner(command_line(), splits, checkpoints=False, keep=self.tally.keep)
+        manner = Manner(command_line(), splits, self.tally.keep)
         self.watch.lap("store")
         session = Session(self.store, runs, assembly, Stopwatch(), self.interrupts, self.deadline, manner)
         tried = dict(zip(runs, zip(trials, configs, strict=True), strict=True))
