@@ -20,6 +20,10 @@ class RunFailedError(DlxError):
     exit_code = 1
 
 
+class DeviceMemoryError(RunFailedError):
+    """The device has too little memory for a program."""
+
+
 class UsageError(DlxError):
     """The command line asks for something impossible, such as an unknown run."""
 

@@ -174,6 +174,8 @@ class CohortStarted:
 
     trials: tuple[int, ...]
     lanes: int
+    step: int
+    """Where they stand: 0, or a rung that they have passed."""
     total_steps: int
     parameters: int
     compiled: bool
@@ -181,8 +183,20 @@ class CohortStarted:
 
 
 @dataclass(frozen=True)
+class RungReached:
+    """Trials were compared after an evaluation."""
+
+    evaluation: int
+    evaluations: int
+    """Of a whole training."""
+    pruned: tuple[int, ...]
+    going: int
+    """How many of the cohort's lanes go on."""
+
+
+@dataclass(frozen=True)
 class TrialFinished:
-    """What came of a trial. `value` is the monitored metric at its best weights."""
+    """What came of a trial. `value` is the monitored metric at its best weights, the mean over its seeds."""
 
     number: int
     run: str | None
@@ -192,6 +206,10 @@ class TrialFinished:
     params: Mapping[str, Any]
     best: bool
     """Whether it is the best of the sweep so far."""
+    values: tuple[float, ...] = ()
+    """All objectives."""
+    deviation: float | None = None
+    """The standard deviation over several seeds."""
 
 
 @dataclass(frozen=True)
@@ -201,14 +219,16 @@ class SweepFinished:
     sweep: str
     status: Status
     message: str
-    trials: Mapping[str, int]
+    trials: Mapping[Status, int]
     best: TrialFinished | None
     programs: int
     seconds: Mapping[str, float]
     path: Path
+    front: tuple[TrialFinished, ...] = ()
+    """Of several objectives: the trials that none beats in all."""
 
 
-SweepEvent = SweepStarted | CohortStarted | TrialFinished | SweepFinished
+SweepEvent = SweepStarted | CohortStarted | RungReached | TrialFinished | SweepFinished
 Event = DataLoaded | Notice | Compiling | Compiled | Started | Measured | Evaluated | Checkpointed | Finished
 
 
@@ -217,7 +237,9 @@ class Decision:
     """The answer to an event: what the loop does next. Pruning and stopping are decisions, not exceptions."""
 
     stop: bool = False
-    save: tuple[Path, ...] = ()
-    """Folders, one per lane, in which to write a checkpoint now."""
+    save: tuple[Path | None, ...] = ()
+    """Folders, one per lane, in which to write a checkpoint now; None for a lane that is not to be saved."""
     max_steps: int | None = None
     """At most so many steps before the next event, so that a signal is answered soon."""
+    out: tuple[int, ...] = ()
+    """Lanes that stop here, while the others go on."""

@@ -37,13 +37,49 @@ def run(
         int | None, typer.Option("--trials", min=1, help="How many in all, those of earlier commands included.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="tpe|random|grid", help="What proposes trials.", show_default="tpe")
+        str | None,
+        typer.Option(
+            "--sampler", metavar="tpe|random|grid|qmc|cmaes|nsga2|gp", help="What proposes trials.", show_default="tpe"
+        ),
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        typer.Option(
+            "--pruner",
+            metavar="hyperband|successive_halving|median|percentile|threshold|patient|none",
+            help="What stops trials early. Its options go into a sweep file.",
+            show_default="none",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The sampler's.", show_default="0")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Train each trial under so many seeds; the mean counts.", show_default="1"),
+    ] = None,
+    target: Annotated[float | None, typer.Option("--target", help="Stop when the objective is this good.")] = None,
+    plateau: Annotated[
+        int | None, typer.Option("--plateau", min=1, help="Stop after so many trials without a better one.")
+    ] = None,
+    on_fail: Annotated[
+        str | None, typer.Option("--on-fail", metavar="continue|stop", help="After a trial failed.", show_default="continue")
+    ] = None,
+    max_consecutive_failures: Annotated[
+        int | None, typer.Option("--max-consecutive-failures", min=1, help="Then the sweep stops.", show_default="16")
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option("--retries", min=0, help="How often a failed trial begins again.", show_default="0")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="A name to find the sweep by.")] = None,
     max_time: Annotated[
         str | None, typer.Option("--max-time", "--timeout", metavar="DURATION", help="Stop after, say, '30 minutes'.")
     ] = None,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Work on it although another process of this machine does. From others it needs no word."),
+    ] = False,
+    allow_changed_space: Annotated[
+        bool, typer.Option("--allow-changed-space", help="Let the sweep of that name go on with another description.")
+    ] = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
@@ -63,12 +99,26 @@ def run(
     check_name(name)
     source = None if "=" in arguments[0] else arguments.pop(0)
     described, document, overrides = load_sweep(source or "digits-mlp", arguments)
-    described = with_options(described, trials, sampler, seed)
+    given = {
+        "trials": trials,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "seeds": seeds,
+        "target": target,
+        "plateau": plateau,
+        "on_fail": on_fail,
+        "max_consecutive_failures": max_consecutive_failures,
+        "retries": retries,
+    }
+    described = with_options(described, given)
     limit = wall_clock(max_time) if max_time is not None else described.timeout.value if described.timeout is not None else None
     with open_store(store) as opened:
         from dlx.sweep.drive import sweep_runs
 
-        events = sweep_runs(described, document, overrides, opened, name=name, max_seconds=limit)
+        events = sweep_runs(
+            described, document, overrides, opened, name=name, max_seconds=limit, beside=join, change=allow_changed_space
+        )
         imported = time.perf_counter() - began
         try:
             finished = watch_sweep(events, for_people(), quiet=quiet, verbose=verbose)

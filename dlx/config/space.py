@@ -92,6 +92,11 @@ def active(space: Space, chosen: Mapping[str, Any], key: str, base: Mapping[str,
     return all(k in values and any(_same(values[k], value) for value in _allowed(wanted)) for k, wanted in conditions)
 
 
+def fits(space: Space, params: Mapping[str, Any]) -> bool:
+    """Whether values could have been proposed from a space: every key is searched, and every value in its dimension."""
+    return all(key in space and _contains(space[key], value) for key, value in params.items())
+
+
 def ordered(space: Space) -> list[str]:
     """The keys, each after those that its conditions name. Raises `ConfigError` when conditions run in a circle."""
     graph = {key: [other for other in dimension.when if other in space] for key, dimension in space.items()}
@@ -269,6 +274,12 @@ def _can_be(dimension: Dimension, value: Any) -> bool:
         return False
     steps = (value - dimension.low) / dimension.step
     return dimension.low <= value <= dimension.high and math.isclose(steps, round(steps), abs_tol=1e-9)
+
+
+def _contains(dimension: Dimension, value: Any) -> bool:
+    if isinstance(dimension, Choice) or dimension.step is not None:
+        return _can_be(dimension, value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and dimension.low <= value <= dimension.high
 
 
 def _allowed(wanted: Any) -> list[Any]:

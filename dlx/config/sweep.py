@@ -13,48 +13,18 @@ from dlx.config.grammar import split_words
 from dlx.config.lane import Config
 from dlx.config.load import RECIPES, Document, find_recipe, read
 from dlx.config.overrides import Override
+from dlx.config.pruner import NoPruner, PrunerConfig
+from dlx.config.sampler import Count, SamplerConfig, TpeSampler
 from dlx.config.space import Choice, Dimension, FloatRange, IntRange
 from dlx.errors import ConfigError
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class Objective(Config):
     """What a sweep improves. Without a metric it is what the experiment itself monitors."""
 
     metric: str | None = None
-    """A metric's full name, such as `validation/accuracy`."""
+    """A metric's full name, such as `validation/accuracy`; `parameters` is the size of the network."""
     direction: Literal["minimize", "maximize"] | None = None
-
-
-class RandomSampler(Config):
-    """Independent random values (Bergstra and Bengio 2012)."""
-
-    kind: Literal["random"] = "random"
-    seed: Seed = 0
-
-
-class GridSampler(Config):
-    """Every combination once."""
-
-    kind: Literal["grid"] = "grid"
-
-
-class TpeSampler(Config):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
-
-    kind: Literal["tpe"] = "tpe"
-    seed: Seed = 0
-    startup_trials: Count = 10
-    """Random trials before the first estimate."""
-    candidates: Count = 24
-    """Values drawn for each proposal; the one with the highest expected improvement is taken."""
-    multivariate: bool = True
-    """Estimate all dimensions jointly (Falkner et al. 2018)."""
-
-
-SamplerConfig = Annotated[RandomSampler | GridSampler | TpeSampler, Field(discriminator="kind")]
 
 
 def _with_unit(value: Any) -> Any:
@@ -76,14 +46,35 @@ class Sweep(Config):
     """A recipe's name, the path of an experiment file (relative to the sweep file), or the experiment itself."""
     search: dict[str, Dimension]
     """Dotted keys of the experiment, and what each may be."""
-    objective: Objective = Objective()
+    objective: Objective | Annotated[tuple[Objective, ...], Field(min_length=1)] = Objective()
+    """One, or a list of several; the first chooses each run's best weights."""
     sampler: SamplerConfig = TpeSampler()
+    pruner: PrunerConfig = NoPruner()
     trials: Count | None = None
     """How many experiments to try."""
+    seeds: Count = 1
+    """Train each experiment under so many seeds; what counts is the mean."""
     timeout: Annotated[Duration, BeforeValidator(_with_unit), AfterValidator(_on_the_clock)] | None = None
     """When to start no more trials."""
     batch: Count | None = None
     """How many trials are asked for at once."""
+    keep: Count = 1
+    """Of how many of the best trials the weights are kept. Of several objectives: of all on the front."""
+    target: float | None = None
+    """Start no more trials once the objective is this good."""
+    plateau: Count | None = None
+    """Start no more trials after so many without a better one."""
+    on_fail: Literal["continue", "stop"] = "continue"
+    """What a trial that fails does to the others."""
+    max_consecutive_failures: Count | None = 16
+    """Stop after so many failures one after the other: then the machine is broken, not the trials."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """How often a trial that failed is begun again. One that diverged is not: it would again."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All of them."""
+        return self.objective if isinstance(self.objective, tuple) else (self.objective,)
 
 
 def load_sweep(source: str | Path, words: Sequence[str]) -> tuple[Sweep, Document, list[Override]]:
@@ -187,23 +178,44 @@ def _holder(path: tuple[str, ...], tree: Mapping[str, Any]) -> type[Config]:
             return Objective
         case ("sampler", _):
             return variants(SamplerConfig)[tree["sampler"]["kind"]]
+        case ("pruner", _):
+            return variants(PrunerConfig)[tree["pruner"]["kind"]]
         case ("search", key, _):
             return {"float": FloatRange, "int": IntRange, "categorical": Choice}[tree["search"][key]["type"]]
     return Sweep
 
 
 def _tags(path: tuple[str, ...]) -> str:
-    return "float, int, categorical" if path[0] == "search" else ", ".join(variants(SamplerConfig))
+    match path[0]:
+        case "search":
+            return "float, int, categorical"
+        case "pruner":
+            return ", ".join(variants(PrunerConfig))
+    return ", ".join(variants(SamplerConfig))
 
 
-def with_options(sweep: Sweep, trials: int | None, sampler: str | None, seed: int | None) -> Sweep:
-    """The sweep under the command line's own options. Raises `ConfigError` for a sampler that there is not."""
-    found = {kind.model_fields["kind"].default: kind for kind in (RandomSampler, GridSampler, TpeSampler)}
-    if sampler is not None and sampler not in found:
-        raise ConfigError(f"--sampler {sampler}: it is one of {', '.join(found)}")
-    chosen = sweep.sampler if sampler in (None, sweep.sampler.kind) else found[str(sampler)]()
+def with_options(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
+    """The sweep under the command line's own options, those that are not None: fields of the sweep, and the sampler's `seed`.
+
+    `sampler` and `pruner` are kinds: what the file says of another kind is dropped. Raises `ConfigError`.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    tree: dict[str, Any] = {name: vars(sweep)[name] for name in sweep.model_fields_set}
+    for section, union in (("sampler", SamplerConfig), ("pruner", PrunerConfig)):
+        kind, known = given.pop(section, None), variants(union)
+        if kind is not None and kind not in known:
+            raise ConfigError(f"--{section} {kind}: it is one of {', '.join(known)}")
+        if kind is not None and kind != vars(sweep)[section].kind:
+            tree[section] = {"kind": kind}
+    seed = given.pop("seed", None)
     if seed is not None:
-        if isinstance(chosen, GridSampler):
+        chosen = tree.get("sampler", sweep.sampler)
+        own = dict(chosen) if isinstance(chosen, dict) else chosen.model_dump()
+        if own["kind"] == "grid":
             raise ConfigError("--seed: a grid has no seed, its points are all tried")
-        chosen = chosen.model_copy(update={"seed": seed})
-    return sweep.model_copy(update={"sampler": chosen, "trials": trials or sweep.trials})
+        tree["sampler"] = {**own, "seed": seed}
+    try:
+        return Sweep.model_validate({**tree, **given})
+    except ValidationError as error:
+        item = error.errors()[0]
+        raise ConfigError(f"--{item['loc'][0]}: {item['msg']}") from error

@@ -1,6 +1,6 @@
 """Lanes, programs, cohorts: the numerics that every command shares."""
 
-from dlx.engine.checkpoint import has_checkpoint as has_checkpoint
+from dlx.engine.checkpoint import newest_step as newest_step
 from dlx.engine.checkpoint import write_atomically as write_atomically
 from dlx.engine.cohort import Cohort as Cohort
 from dlx.engine.cohort import Plan as Plan
@@ -13,6 +13,8 @@ from dlx.engine.placement import Placement as Placement
 from dlx.engine.placement import choose_placement as choose_placement
 from dlx.engine.placement import configure as configure
 from dlx.engine.placement import describe_device as describe_device
+from dlx.engine.placement import devices as devices
+from dlx.engine.placement import memory_limit as memory_limit
 from dlx.engine.program import Program as Program
 from dlx.engine.program import Shapes as Shapes
 from dlx.engine.program import convolves as convolves

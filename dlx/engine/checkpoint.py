@@ -75,9 +75,9 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
     raise DataError(f"{found}; train again under a new name")
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a folder holds any checkpoint file, intact or not."""
-    return bool(_newest_first(folder))
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint file of a folder, intact or not; None where there is none."""
+    return next((int(path.stem.removeprefix("step-")) for path in _newest_first(folder)), None)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -57,13 +57,14 @@ class Progress:
     stale: np.ndarray
     """Evaluations since each lane's best."""
     stopped_at: np.ndarray
-    """The step at which a lane ran out of patience, or -1. It may go on in the program, but nothing of it counts any more."""
+    """The step at which a lane ran out of patience or was told to stop, or -1. It may go on in the program, but nothing of it
+    counts any more."""
     pending: Mapping[str, np.ndarray]
     """Sums of the training steps since the last evaluation, float64, added step by step: chunks do not matter."""
 
     @property
     def out(self) -> np.ndarray:
-        """The lanes that have ended: diverged, or out of patience."""
+        """The lanes that have ended: diverged, or stopped."""
         return (self.stopped_at >= 0) | (np.asarray(self.lanes.diverged_at) >= 0)
 
 
@@ -114,14 +115,41 @@ class Cohort:
             {name: np.stack([np.asarray(s.pending[name]) for s in saved]) for name in saved[0].pending},
         )
 
+    def gather(self, parts: Sequence[tuple[Progress, Sequence[int]]]) -> Progress:
+        """Lanes of other cohorts of this structure, all at one step, as this cohort's: (where they are, which), in order."""
+
+        def taken(tree: Any, lanes: Sequence[int]) -> Any:
+            return jax.tree.map(lambda x: x[list(lanes)], host(tree))
+
+        def joined(name: str) -> Any:
+            trees = [taken(vars(part)[name], lanes) for part, lanes in parts]
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)  # (K, ...)
+
+        steps = {part.step for part, _ in parts}
+        if len(steps) != 1:
+            raise ValueError(f"lanes at different steps cannot train together: {sorted(steps)}")
+        numbers = {name: joined(name) for name in ("best_value", "best_step", "stale", "stopped_at", "pending")}
+        return Progress(
+            steps.pop(), lanes=self.program.spread(joined("lanes")), best=self.program.spread(joined("best")), **numbers
+        )
+
+    def park(self, progress: Progress) -> Progress:
+        """The same in host memory, for lanes that wait."""
+        return replace(progress, lanes=host(progress.lanes), best=host(progress.best))
+
+    def prepare(self) -> Generator[Event, Decision | None, None]:
+        """Compiles what training needs, unless it is compiled."""
+        yield from self._compile("init")
+        for name in self._needed():
+            yield from self._compile(name)
+
     def train(self, progress: Progress, first: Decision = CONTINUE) -> Generator[Event, Decision | None, Progress]:
         """Takes steps until the plan's end, until no lane is left, or until a decision says stop.
 
         `first` is the decision before the first chunk; each event is answered with the next one.
         """
         plan, decision = self.plan, first
-        needed: tuple[Name, ...] = ("train", "keep", "evaluate") if self.program.feed.sizes["validation"] else ("train", "keep")
-        for name in needed if progress.step < plan.total_steps else ():
+        for name in self._needed() if progress.step < plan.total_steps else ():
             if not decision.stop:  # a signal need not wait for what is not compiled yet
                 decision = _merge(decision, (yield from self._compile(name)))
         while progress.step < plan.total_steps and not progress.out.all() and not decision.stop:
@@ -132,9 +160,13 @@ class Cohort:
                 progress, event = self._evaluate(replace(progress, pending={}), self._train_metrics(progress))
                 answer = (yield event) or CONTINUE
                 decision = _merge(decision, answer)
+            if decision.out:
+                stopped = progress.stopped_at.copy()
+                stopped[list(decision.out)] = progress.step
+                progress = replace(progress, stopped_at=stopped)
             if decision.save:
                 yield self.save(progress, decision.save)
-                decision = replace(decision, save=())
+            decision = replace(decision, save=(), out=())
         return progress
 
     def judge(self, progress: Progress, splits: Sequence[str]) -> Generator[Event, Decision | None, None]:
@@ -241,6 +273,9 @@ class Cohort:
             paths.append(write_checkpoint(folder, checkpoint))
         return Checkpointed(progress.step, tuple(paths))
 
+    def _needed(self) -> tuple[Name, ...]:
+        return ("train", "keep", "evaluate") if self.program.feed.sizes["validation"] else ("train", "keep")
+
     def _compile(self, name: Name) -> Generator[Event, Decision | None, Decision]:
         """Compiles a function unless it is compiled, and returns the answer to that."""
         if self.program.is_compiled(name):
@@ -255,4 +290,6 @@ class Cohort:
 
 def _merge(first: Decision, second: Decision) -> Decision:
     """Two answers given between the same two chunks: either may stop or save."""
-    return Decision(first.stop or second.stop, first.save or second.save, second.max_steps or first.max_steps)
+    return Decision(
+        first.stop or second.stop, first.save or second.save, second.max_steps or first.max_steps, (*first.out, *second.out)
+    )

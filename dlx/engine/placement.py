@@ -136,6 +136,19 @@ def _searches(jaxpr: Any, primitive: str) -> bool:
     )
 
 
+def devices(per_core: int, per_accelerator: int) -> int:
+    """A number for all local devices, from one for each core of a CPU or one for each GPU or TPU."""
+    return jax.local_device_count() * (per_core if jax.default_backend() == "cpu" else per_accelerator)
+
+
+def memory_limit() -> float:
+    """The bytes that one program may need: what all local accelerators together have, or nine tenths of the host's memory."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices() if device.platform != "cpu"]
+    if stats and all("bytes_limit" in each for each in stats):
+        return float(sum(each["bytes_limit"] for each in stats))
+    return 0.9 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def data_fits(bytes_needed: int) -> bool:
     """Whether the whole data set may live on the device: at most 40 % of its memory."""
     device = jax.local_devices()[0]

@@ -48,7 +48,7 @@ class Stopwatch:
 class Pace:
     """Decides after each event whether to save, whether time is up, and how many steps to take before the next look."""
 
-    def __init__(self, folders: tuple[Path, ...], every: Duration, steps_per_epoch: int, deadline: float | None) -> None:
+    def __init__(self, folders: tuple[Path | None, ...], every: Duration, steps_per_epoch: int, deadline: float | None) -> None:
         self.folders, self.every, self.steps_per_epoch = folders, every, steps_per_epoch
         self.deadline = deadline
         self.begin(0)
@@ -72,10 +72,12 @@ class Pace:
         steps, self.step = event.step - self.step, event.step
         # Not more than twice as many as the last time: a first chunk is slower than all others, or measured by luck.
         most = max(1, min(int(ANSWER_SECONDS * steps / max(seconds, 1e-9)), 8 * steps))
-        save = self._due()
-        if save:
-            self.saved_step, self.saved_at = event.step, time.monotonic()
-        return Decision(stop=stop, save=self.folders if save else (), max_steps=most)
+        return Decision(stop=stop, save=self.save_now() if self._due() else (), max_steps=most)
+
+    def save_now(self) -> tuple[Path | None, ...]:
+        """The folders to save in; the next time is counted from here."""
+        self.saved_step, self.saved_at = self.step, time.monotonic()
+        return self.folders
 
     def _due(self) -> bool:
         if self.every.unit == "seconds":

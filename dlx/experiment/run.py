@@ -17,7 +17,7 @@ from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
-from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, heartbeat, rewind_run, start_run
+from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
 
 def start(
@@ -33,7 +33,7 @@ def start(
     With `unless_named` a run of that name that another process has just started is a `BusyError`.
     """
     watch, deadline = _begin(max_seconds)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, Heartbeat(store):
         dataset = load_data(config)
         watch.lap("data")
         yield _loaded(dataset)
@@ -88,12 +88,12 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
         )
         return
     watch, deadline = _begin(max_seconds)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, Heartbeat(store):
         config = validate_stored(run.config, f"run {run.id}")
         environment = capture()
         # Claimed before anything is read: from here on no other process can take, finish or remove the run.
         claim_run(store, run.id, environment["device"])
-        with Heartbeat(lambda: heartbeat(store, [run.id])), closing_on_error(store, run):
+        with closing_on_error(store, run):
             dataset = load_data(config)
             watch.lap("data")
             yield _loaded(dataset)
@@ -110,7 +110,7 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
 def _continue(run: RunRecord, session: Session) -> Generator[Event, Decision | None, Progress]:
     """The progress that the run's newest checkpoint holds, or a fresh one where it has none."""
     cohort, folder = session.assembly.cohort, checkpoint_folder(session.folders[0])
-    if engine.has_checkpoint(folder):
+    if engine.newest_step(folder) is not None:
         progress = yield from cohort.restore([folder])
     else:
         if run.step:

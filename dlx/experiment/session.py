@@ -1,7 +1,7 @@
 """One stretch of running of a cohort: pulls its events, records them, answers with decisions, closes the records."""
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from dlx.engine import Progress
-from dlx.errors import BusyError, DlxError, RunFailedError, Status
-from dlx.events import Decision, Evaluated, Event, Finished, Measured
+from dlx.errors import BusyError, DeviceMemoryError, DlxError, RunFailedError, Status
+from dlx.events import Decision, Evaluated, Event, Finished, Measured, Metrics
 from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import FIRST_STEPS, Pace, Stopwatch
 from dlx.experiment.interrupts import Interrupts
@@ -25,6 +25,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Rung:
+    """What becomes of a cohort's lanes where they were compared."""
+
+    out: Mapping[int, str]
+    """The lanes that stop here, pruned, and why."""
+    leave: bool
+    """Whether the others leave the cohort too, to go on in another one."""
+    save: bool
+    """Whether the others are saved here."""
+
+
+@dataclass(frozen=True)
 class Manner:
     """What a run of its own and the trials of a sweep do differently."""
 
@@ -32,15 +44,19 @@ class Manner:
     """The command that continues what was interrupted."""
     splits: tuple[str, ...] = ("train", "validation", "test")
     """Parts of the data that the best weights are scored on at the end."""
-    keep: Callable[[np.ndarray], Sequence[int]] | None = None
-    """Which lanes to save, at the end alone, from the monitored metric (K,) at the best weights, NaN for a lane that did not
-    complete. Without it every lane is saved, now and then too, so that it can be continued."""
+    keep: Callable[[Sequence[Metrics]], Collection[int]] | None = None
+    """Which lanes to save in the end, from the metrics (of K lanes) at their best weights, empty for a lane that did not
+    complete. Without it all are saved."""
+    compare: Callable[[int, Sequence[float]], Rung | None] | None = None
+    """Called after an evaluation before the last, with its number (from 1) and the best monitored values so far (of K lanes,
+    NaN for one that has ended)."""
 
 
 class Session:
     """What starting and resuming share once the runs exist in the store and the cohort can make its first step.
 
     `runs` are the ids of the cohort's first lanes. Any lanes after them only fill the program up: nothing of them counts.
+    The caller keeps a `Heartbeat`.
     """
 
     def __init__(
@@ -52,54 +68,63 @@ class Session:
         interrupts: Interrupts,
         deadline: float | None,
         manner: Manner,
+        spent: Sequence[Mapping[str, float]] = (),
     ) -> None:
         self.store, self.runs, self.assembly, self.manner = store, tuple(runs), assembly, manner
         self.watch, self.interrupts, self.deadline = watch, interrupts, deadline
         self.folders = [store.run_folder(run) for run in runs]
         self.steps = [0] * len(self.runs)
+        self.open = list(range(len(self.runs)))
+        """The lanes whose runs have not ended. After a leave these go on elsewhere, from `progress`."""
+        self.progress: Progress | None = None
+        self.spent: list[dict[str, float]] = [dict(each) for each in spent] or [{} for _ in self.runs]
+        """Seconds by phase of each lane, in this cohort and those before: what lanes take together is divided among them."""
+        self._divided: dict[str, float] = {}
         self._train_metrics: Sequence[Mapping[str, float]] = ()
+        self.best = np.zeros(0)
+        """Each lane's best monitored value so far, (K,)."""
+        self._left = False
 
     def run(self, begin: Generator[Event, Decision | None, Progress]) -> Iterator[Event]:
         """Takes the progress that `begin` makes to its end. However that ends, the records say how."""
-        with Heartbeat(lambda: heartbeat(self.store, self.runs)):
-            try:
-                yield from self._run(begin)
-            except GeneratorExit:
-                self._close_all(Status.INTERRUPTED, "stopped by its reader")
-                raise
-            except KeyboardInterrupt:
-                self._close_all(Status.INTERRUPTED, "stopped by Ctrl-C")
-                raise
-            except BusyError:
-                raise  # another process has taken a run over: the record is no longer this one's to write
-            except DlxError as error:
-                self._close_all(Status.FAILED, str(error))
-                raise
-            except jax.errors.JaxRuntimeError as error:
-                failure = _device_failure(error)
-                self._close_all(Status.FAILED, str(failure))
-                raise failure from error
-            except Exception as error:
-                self._close_all(Status.FAILED, f"{type(error).__name__}: {error}")
-                raise
+        try:
+            yield from self._run(begin)
+        except GeneratorExit:
+            self._close_all(Status.INTERRUPTED, "stopped by its reader")
+            raise
+        except KeyboardInterrupt:
+            self._close_all(Status.INTERRUPTED, "stopped by Ctrl-C")
+            raise
+        except BusyError:
+            raise  # another process has taken a run over: the record is no longer this one's to write
+        except DlxError as error:
+            self._close_all(Status.FAILED, str(error))
+            raise
+        except jax.errors.JaxRuntimeError as error:
+            failure = device_failure(error)
+            self._close_all(Status.FAILED, str(failure))
+            raise failure from error
+        except Exception as error:
+            self._close_all(Status.FAILED, f"{type(error).__name__}: {error}")
+            raise
 
     def _run(self, begin: Generator[Event, Decision | None, Progress]) -> Iterator[Event]:
         cohort, plan = self.assembly.cohort, self.assembly.plan
-        folders = tuple(checkpoint_folder(folder) for folder in self.folders)
-        every = self.assembly.config.train.checkpoint_every
-        pace = Pace(folders if self.manner.keep is None else (), every, plan.steps_per_epoch, self.deadline)
+        pace = Pace(self._checkpoints(), self.assembly.config.train.checkpoint_every, plan.steps_per_epoch, self.deadline)
         progress = yield from self._drive(begin, pace)
         self.steps = [progress.step] * len(self.runs)
+        self.best = progress.best_value.copy()
         pace.begin(progress.step)
         first = Decision(stop=self._stopping(pace), max_steps=FIRST_STEPS)
         progress = yield from self._drive(cohort.train(progress, first), pace)
-        scored = progress.best_step >= 0
-        if self.manner.keep is None:
-            yield cohort.save(progress, folders)
-        self.watch.lap("checkpoint")
         outcomes = self._outcomes(progress, pace)
+        if self.manner.keep is None or any(outcome and outcome[0] is Status.INTERRUPTED for outcome in outcomes):
+            yield cohort.save(progress, self._checkpoints())
+        self.watch.lap("checkpoint")
+        scored = progress.best_step >= 0
         metrics: list[dict[str, float]] = [{} for _ in self.runs]
-        if self.interrupts.received is None and scored.any():
+        # Not while all lanes go on elsewhere: nothing is said of their best weights yet.
+        if self.interrupts.received is None and any(scored[lane] and outcomes[lane] is not None for lane in self.open):
             sizes = self.assembly.program.feed.sizes
             splits = [split for split in self.manner.splits if sizes[split]]
             for event in self._forward(cohort.judge(progress, splits), pace):
@@ -112,12 +137,18 @@ class Session:
             if self.interrupts.received is not None:
                 outcomes = self._outcomes(progress, pace)
         if self.manner.keep is not None:
-            completed = [status is Status.COMPLETED for status, _ in outcomes]
-            values = [mine.get(plan.monitor, np.nan) if done else np.nan for mine, done in zip(metrics, completed, strict=True)]
-            if kept := self.manner.keep(np.array(values)):
-                yield cohort.save(progress, [folder if lane in kept else None for lane, folder in enumerate(folders)])
+            kept = self.manner.keep(
+                [m if o and o[0] is Status.COMPLETED else {} for m, o in zip(metrics, outcomes, strict=True)]
+            )
+            if kept:
+                yield cohort.save(
+                    progress, [folder if lane in kept else None for lane, folder in enumerate(self._checkpoints())]
+                )
             self.watch.lap("checkpoint")
-        yield from self._close(outcomes, metrics)
+        yield from self._close({lane: outcome for lane in self.open if (outcome := outcomes[lane]) is not None}, metrics)
+        if self.open:
+            self._divide()
+        self.progress = progress
 
     def _drive(self, events: Generator[Event, Decision | None, T], pace: Pace) -> Generator[Event, None, T]:
         """Yields a cohort's events on, and answers each of them. Returns what the cohort's generator returns."""
@@ -130,9 +161,31 @@ class Session:
             seconds = self.watch.lap(self.watch.phase(event))
             self._record(event)
             decision = pace.decide(event, seconds, self._stopping(pace))
+            rung = self._compare(event) if isinstance(event, Evaluated) and event.improved else None
             self.watch.lap("store")
             yield event
+            if rung is not None:
+                pruned = {lane: (Status.PRUNED, why) for lane, why in rung.out.items()}
+                best = [
+                    {self.assembly.plan.monitor: float(value)} if lane in pruned else {} for lane, value in enumerate(self.best)
+                ]
+                yield from self._close(pruned, best)
+                pace.folders, self._left = self._checkpoints(), rung.leave
+                save = pace.save_now() if rung.save else ()
+                decision = Decision(decision.stop or rung.leave, save, decision.max_steps, tuple(rung.out))
             self.watch.lap("display")
+
+    def _compare(self, event: Evaluated) -> Rung | None:
+        """Asks at a rung which lanes go on."""
+        plan = self.assembly.plan
+        monitored = np.array([lane.get(plan.monitor, np.nan) for lane in event.metrics])
+        self.best = np.where(event.improved, monitored, self.best)
+        if self.manner.compare is None or event.step >= plan.total_steps:
+            return None
+        number, rest = divmod(event.step, plan.evaluate_every)
+        counts = [lane in self.open and event.counts[lane] for lane in range(len(self.runs))]
+        values = [float(value) if count else np.nan for value, count in zip(self.best, counts, strict=False)]
+        return self.manner.compare(number, values) if not rest else None
 
     def _forward(self, events: Generator[Event, Decision | None, None], pace: Pace) -> Iterator[Event]:
         """Yields events on until a signal comes."""
@@ -143,6 +196,10 @@ class Session:
 
     def _stopping(self, pace: Pace) -> bool:
         return self.interrupts.received is not None or pace.time_is_up
+
+    def _checkpoints(self) -> tuple[Path | None, ...]:
+        """Where each lane is saved; None for one that has ended."""
+        return tuple(checkpoint_folder(folder) if lane in self.open else None for lane, folder in enumerate(self.folders))
 
     def _record(self, event: Event) -> None:
         """Stores an interval of all lanes that still count: training metrics and evaluation, in one transaction."""
@@ -157,22 +214,23 @@ class Session:
                 record(
                     self.store,
                     [
-                        RunUpdate(run, event.step, int(event.epoch), {**train, **scores})
-                        for run, train, scores, counts in zip(
-                            self.runs, self._train_metrics, event.metrics, event.counts, strict=False
+                        RunUpdate(
+                            self.runs[lane], event.step, int(event.epoch), {**self._train_metrics[lane], **event.metrics[lane]}
                         )
-                        if counts
+                        for lane in self.open
+                        if event.counts[lane]
                     ],
                 )
 
-    def _outcomes(self, progress: Progress, pace: Pace) -> list[tuple[Status, str]]:
-        """How each run stands, with the sentence that a person reads the next morning."""
+    def _outcomes(self, progress: Progress, pace: Pace) -> list[tuple[Status, str] | None]:
+        """How each open run stands, with the sentence that a person reads the next morning. None for one that goes on elsewhere."""
         diverged = np.asarray(progress.lanes.diverged_at)
         ended = np.where(diverged >= 0, diverged, np.where(progress.stopped_at >= 0, progress.stopped_at, progress.step))
         self.steps = ended[: len(self.runs)].tolist()
-        return [self._outcome(progress, pace, lane, int(diverged[lane])) for lane in range(len(self.runs))]
+        lanes = range(len(self.runs))
+        return [self._outcome(progress, pace, lane, int(diverged[lane])) if lane in self.open else None for lane in lanes]
 
-    def _outcome(self, progress: Progress, pace: Pace, lane: int, diverged: int) -> tuple[Status, str]:
+    def _outcome(self, progress: Progress, pace: Pace, lane: int, diverged: int) -> tuple[Status, str] | None:
         plan = self.assembly.plan
         at, again = f"step {self.steps[lane]} of {plan.total_steps}", f"`{self.manner.again}` continues"
         if self.interrupts.received is not None:
@@ -186,21 +244,36 @@ class Session:
             return Status.COMPLETED, f"stopped early at {at}: no better {plan.monitor} in {plan.patience} evaluations"
         if progress.step >= plan.total_steps:
             return Status.COMPLETED, f"trained {plan.total_steps} steps"
-        reason = "--max-time was used up" if pace.time_is_up else "stopped"
-        return Status.INTERRUPTED, f"{reason} at {at}; {again}"
+        if pace.time_is_up:
+            return Status.INTERRUPTED, f"--max-time was used up at {at}; {again}"
+        return None if self._left else (Status.INTERRUPTED, f"stopped at {at}; {again}")
 
-    def _close(self, outcomes: Sequence[tuple[Status, str]], metrics: Sequence[Mapping[str, float]]) -> Iterator[Finished]:
-        """Ends the records, and says so. The time that the lanes took together is divided among them."""
-        self.watch.lap("other")
+    def _close(self, outcomes: Mapping[int, tuple[Status, str]], metrics: Sequence[Mapping[str, float]]) -> Iterator[Finished]:
+        """Ends the records of lanes, and says so."""
+        if not outcomes:
+            return
+        self._divide()
         per_epoch = self.assembly.plan.steps_per_epoch
-        share = {phase: value / len(self.runs) for phase, value in self.watch.seconds.items()}
-        lanes = list(zip(self.runs, outcomes, self.steps, metrics, strict=True))
-        finish_runs(self.store, [Ending(run, *how, step, step // per_epoch, scores, share) for run, how, step, scores in lanes])
-        for (run, how, step, scores), folder in zip(lanes, self.folders, strict=True):
-            yield Finished(run, *how, step, scores, folder, share)
+        self.open = [lane for lane in self.open if lane not in outcomes]
+        lanes = [(self.runs[lane], *how, self.steps[lane], metrics[lane], lane) for lane, how in outcomes.items()]
+        finish_runs(
+            self.store,
+            [Ending(run, how, why, at, at // per_epoch, scores, self.spent[lane]) for run, how, why, at, scores, lane in lanes],
+        )
+        for run, how, why, at, scores, lane in lanes:
+            yield Finished(run, how, why, at, scores, self.folders[lane], self.spent[lane])
+
+    def _divide(self) -> None:
+        """Books the time since the last division, an equal part for every open lane."""
+        self.watch.lap("other")
+        for phase, total in self.watch.seconds.items():
+            part = (total - self._divided.get(phase, 0.0)) / len(self.open)
+            for lane in self.open:
+                self.spent[lane][phase] = self.spent[lane].get(phase, 0.0) + part
+        self._divided = dict(self.watch.seconds)
 
     def _close_all(self, status: Status, message: str) -> None:
-        for _ in self._close([(status, message)] * len(self.runs), [{}] * len(self.runs)):
+        for _ in self._close(dict.fromkeys(self.open, (status, message)), [{}] * len(self.runs)):
             pass
 
 
@@ -215,10 +288,10 @@ def closing_on_error(store: Store, run: RunRecord) -> Generator[None]:
 
 
 class Heartbeat:
-    """A thread that says every few seconds that something is alive, also during a long compilation."""
+    """A thread that says every few seconds that this process and what it holds are alive, also during a long compilation."""
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self._say = beat
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="dlx-heartbeat")
 
@@ -233,7 +306,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
-                self._say()
+                heartbeat(self._store)
             except DlxError:
                 continue  # a store that is locked or full is told by the next `record`, which the run waits for
 
@@ -243,8 +316,9 @@ def checkpoint_folder(run_folder: Path) -> Path:
     return run_folder / "checkpoints"
 
 
-def _device_failure(error: Exception) -> RunFailedError:
+def device_failure(error: Exception) -> RunFailedError:
+    """What the device said, in a sentence."""
     first = str(error).splitlines()[0]
     if "RESOURCE_EXHAUSTED" in first:
-        return RunFailedError(f"the device is out of memory: {first}; lower train.batch_size or the model's sizes")
+        return DeviceMemoryError(f"the device is out of memory: {first}; lower train.batch_size or the model's sizes")
     return RunFailedError(f"the device failed: {first}")

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, TableClause, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
 from dlx.store.process import Process, is_alive, this_process
-from dlx.store.tables import RUNS, SEGMENTS
+from dlx.store.tables import RUNS, SEGMENTS, WORKERS
 
 LOST_SECONDS: Final = 120.0
 """After so many seconds without a heartbeat a process that cannot be seen from here counts as gone."""
@@ -40,18 +40,19 @@ def true_status(row: RowMapping, now: float) -> Status:
     status = Status(row["status"])
     if status is not Status.RUNNING:
         return status
+    return Status.RUNNING if still_lives(row, now) else Status.LOST
+
+
+def still_lives(row: RowMapping, now: float) -> bool:
+    """Whether the process that a row names is there at `now`."""
     alive = is_alive(holder(row))
-    if alive is None:
-        alive = now - row["heartbeat"] <= LOST_SECONDS
-    return Status.RUNNING if alive else Status.LOST
+    return now - row["heartbeat"] <= LOST_SECONDS if alive is None else alive
 
 
-def refuse_if_running(row: RowMapping, now: float, what: str = "run") -> None:
-    """Raises `BusyError` when a live process holds the run (or the sweep)."""
+def refuse_if_running(row: RowMapping, now: float) -> None:
+    """Raises `BusyError` when a live process holds the run."""
     if true_status(row, now) is Status.RUNNING:
-        raise BusyError(
-            f"{what} {row['id']} is running: process {row['pid']} on {row['host']} holds it; stop that process first"
-        )
+        raise BusyError(f"run {row['id']} is running: process {row['pid']} on {row['host']} holds it; stop that process first")
 
 
 def locked_run(connection: Connection, store: Store, run_id: str) -> RowMapping:
@@ -72,23 +73,23 @@ def locked_runs(connection: Connection, store: Store, run_ids: Sequence[str]) ->
     return rows
 
 
-def refuse_stranger(row: RowMapping, process: Process, what: str = "run") -> None:
-    """Raises `BusyError` unless that process holds the run (or the sweep)."""
+def refuse_stranger(row: RowMapping, process: Process) -> None:
+    """Raises `BusyError` unless that process holds the run."""
     if holder(row) != process:
         raise BusyError(
-            f"{what} {row['id']} was resumed by process {row['pid']} on {row['host']}: this process has lost it and must stop"
+            f"run {row['id']} was resumed by process {row['pid']} on {row['host']}: this process has lost it and must stop"
         )
 
 
-def beat(connection: Connection, table: TableClause, ids: Sequence[str]) -> None:
-    """Sets the heartbeat of those of the runs (or sweeps) that this process holds."""
-    process = this_process()
-    connection.execute(
-        update(table)
-        .where(table.c.id.in_(ids), table.c.pid == process.pid, table.c.process_space == process.space)
-        .where(table.c.process_started == process.started)
-        .values(heartbeat=time.time())
-    )
+def heartbeat(store: Store) -> None:
+    """Says that this process still works on all that it holds. Due every 30 s or so: others give up after 120 s."""
+    process, now = this_process(), time.time()
+    with store.write() as connection:
+        for table, open_ in ((RUNS, RUNS.c.status == Status.RUNNING), (WORKERS, WORKERS.c.ended.is_(None))):
+            mine = (table.c.pid == process.pid) & (table.c.process_space == process.space)
+            connection.execute(
+                update(table).where(open_, mine, table.c.process_started == process.started).values(heartbeat=now)
+            )
 
 
 def open_segment(connection: Connection, run_id: str, *, step: int, device: str, process: Process, now: float) -> None:

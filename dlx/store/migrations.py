@@ -85,5 +85,34 @@ def _create_sweeps(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_create_runs, _create_sweeps)
+def _add_workers(connection: Connection) -> None:
+    """Version 3: several processes work on a sweep, and a trial is one run for each of its seeds."""
+    statements = (
+        """CREATE TABLE dlx_workers (
+            sweep TEXT NOT NULL REFERENCES dlx_sweeps (id) ON DELETE CASCADE, number BIGINT NOT NULL,
+            host TEXT NOT NULL, pid BIGINT NOT NULL, process_space TEXT NOT NULL, process_started BIGINT NOT NULL,
+            heartbeat DOUBLE PRECISION NOT NULL, started DOUBLE PRECISION NOT NULL, ended DOUBLE PRECISION,
+            PRIMARY KEY (sweep, number))""",
+        """INSERT INTO dlx_workers SELECT id, 0, host, pid, process_space, process_started, heartbeat, created,
+            CASE WHEN status = 'running' THEN NULL ELSE heartbeat END FROM dlx_sweeps""",
+        *(
+            f"ALTER TABLE dlx_sweeps DROP COLUMN {name}"
+            for name in ("host", "pid", "process_space", "process_started", "heartbeat")
+        ),
+        """CREATE TABLE dlx_trials_3 (
+            sweep TEXT NOT NULL REFERENCES dlx_sweeps (id) ON DELETE CASCADE, number BIGINT NOT NULL, seed BIGINT NOT NULL,
+            run_id TEXT REFERENCES dlx_runs (id) ON DELETE SET NULL, worker BIGINT, status TEXT, value DOUBLE PRECISION,
+            others TEXT NOT NULL, curve TEXT NOT NULL, message TEXT, params TEXT NOT NULL, notes TEXT NOT NULL,
+            PRIMARY KEY (sweep, number, seed))""",
+        """INSERT INTO dlx_trials_3
+            SELECT sweep, number, 0, run_id, 0, status, value, '[]', '{}', message, params, '{}' FROM dlx_trials""",
+        "DROP TABLE dlx_trials",
+        "ALTER TABLE dlx_trials_3 RENAME TO dlx_trials",
+        "CREATE INDEX dlx_trials_run ON dlx_trials (run_id)",
+    )
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_create_runs, _create_sweeps, _add_workers)
 NEWEST: Final = len(MIGRATIONS)

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, text, update
 
 from dlx.errors import CannotWriteError, Status
 from dlx.store.database import Store
-from dlx.store.holding import beat, close_segment, locked_run, locked_runs, refuse_if_running, refuse_stranger, true_status
+from dlx.store.holding import close_segment, locked_run, locked_runs, refuse_if_running, refuse_stranger, true_status
 from dlx.store.process import this_process
 from dlx.store.starts import check_name
 from dlx.store.tables import RUNS, Measure, Words
@@ -28,12 +28,6 @@ class RunUpdate:
     step: int
     epoch: int
     metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-def heartbeat(store: Store, run_ids: Sequence[str]) -> None:
-    """Says that this process still works on its runs. Due every 30 s or so: readers elsewhere give up after 120 s."""
-    with store.write() as connection:
-        beat(connection, RUNS, run_ids)
 
 
 def record(store: Store, entries: Sequence[RunUpdate]) -> None:

@@ -59,13 +59,13 @@ def start_run(store: Store, new: NewRun, *, unless_named: bool = False) -> str:
     return _start(store, [new], unless_named=unless_named)[0]
 
 
-def start_runs(store: Store, new: Sequence[NewRun], *, sweep: str, trials: Sequence[int]) -> list[str]:
-    """`start_run` for the trials (by number) of a sweep, in one transaction. Raises the same."""
+def start_runs(store: Store, new: Sequence[NewRun], *, sweep: str, trials: Sequence[tuple[int, int]]) -> list[str]:
+    """`start_run` for trainings (by trial and seed) of a sweep, in one transaction. Raises the same."""
     return _start(store, new, unless_named=False, sweep=sweep, trials=trials)
 
 
 def _start(
-    store: Store, new: Sequence[NewRun], *, unless_named: bool, sweep: str | None = None, trials: Sequence[int] = ()
+    store: Store, new: Sequence[NewRun], *, unless_named: bool, sweep: str | None = None, trials: Sequence[tuple[int, int]] = ()
 ) -> list[str]:
     if not new:
         return []
@@ -105,8 +105,9 @@ def _start(
         )
         for run_id, each in zip(ids, new, strict=True):
             open_segment(connection, run_id, step=0, device=each.device, process=process, now=now)
-        for run_id, number in zip(ids, trials, strict=False):
-            connection.execute(update(TRIALS).where(TRIALS.c.sweep == sweep, TRIALS.c.number == number).values(run_id=run_id))
+        for run_id, (number, seed) in zip(ids, trials, strict=False):
+            own = (TRIALS.c.sweep == sweep) & (TRIALS.c.number == number) & (TRIALS.c.seed == seed)
+            connection.execute(update(TRIALS).where(own).values(run_id=run_id))
     return ids
 
 

@@ -1,53 +1,134 @@
-"""Sweeps and their trials: what was proposed, which run tried it, what came of it. Every function is one transaction.
+"""Sweeps and their trials as they stood at one moment. `workers` writes them.
 
-A sweep is held by one process at a time, like a run. A trial is written when it is proposed, so that a killed sweep goes on
-with the same proposals; it keeps its result when its run is removed.
+A trial is one training under each of its seeds. It keeps its results when its runs are removed.
 """
 
 import math
-import secrets
+import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, select
 
 from dlx.errors import Status, UsageError
 from dlx.store.database import Store
-from dlx.store.holding import beat, held_by, refuse_if_running, refuse_stranger, true_status
-from dlx.store.process import this_process
-from dlx.store.starts import Direction, alone, check_name
-from dlx.store.tables import RUNS, SWEEPS, TRIALS, measures
+from dlx.store.holding import still_lives
+from dlx.store.starts import Direction
+from dlx.store.tables import RUNS, SWEEPS, TRIALS, WORKERS, measures
+
+_WORST_FIRST: Final = (Status.FAILED, Status.DIVERGED, Status.PRUNED)
 
 
 @dataclass(frozen=True)
-class NewSweep:
-    """What is known of a sweep before its first trial. `config` is the sweep's own description, plain JSON values."""
+class Training:
+    """One training of a trial. `status` is None while it waits or trains."""
 
-    config: Mapping[str, Any]
-    monitor: str
-    direction: Direction
-    trials_total: int | None
-    name: str | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial. `status` is None while it waits or trains; `value` is the monitored metric at the best weights."""
-
-    number: int
-    params: Mapping[str, Any]
-    run_id: str | None
-    status: Status | None
-    value: float | None
+    seed: int
+    """Which of the trial's seeds, counted from 0."""
+    run_id: str | None = None
+    worker: int | None = None
+    """Who trains it, or did last."""
+    status: Status | None = None
+    values: tuple[float, ...] | None = None
+    """The objectives, at the best weights."""
+    curve: Mapping[int, float] = field(default_factory=dict)
+    """The best first objective so far, by the number of the evaluation."""
     message: str = ""
 
 
 @dataclass(frozen=True)
+class TrialRecord:
+    """One trial: the searched values, and what came of them."""
+
+    number: int
+    params: Mapping[str, Any]
+    trainings: tuple[Training, ...] = (Training(0),)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the sampler wants to remember."""
+
+    @property
+    def status(self) -> Status | None:
+        """None until every training has ended; completed when all were, or else the worst of them."""
+        found = {training.status for training in self.trainings}
+        if None in found:
+            return None
+        return next((status for status in _WORST_FIRST if status in found), Status.COMPLETED)
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """The objectives of a completed trial, each the mean over the seeds."""
+        each = [training.values for training in self.trainings if training.values is not None]
+        if self.status is not Status.COMPLETED or len(each) < len(self.trainings):
+            return None
+        return tuple(statistics.fmean(values) for values in zip(*each, strict=True))
+
+    @property
+    def value(self) -> float | None:
+        """The first objective of a completed trial; None too where it is no number."""
+        return self.values[0] if self.values and not math.isnan(self.values[0]) else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation of the first objective over the seeds, of a trial with several."""
+        each = [training.values[0] for training in self.trainings if training.values]
+        return statistics.stdev(each) if self.value is not None and len(each) > 1 else None
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """The mean over the seeds by evaluation, where all have one."""
+        curves = [training.curve for training in self.trainings]
+        known = sorted(set.intersection(*(set(curve) for curve in curves)))
+        return {at: statistics.fmean(curve[at] for curve in curves) for at in known}
+
+    @property
+    def run_id(self) -> str | None:
+        """The run of the first seed."""
+        return self.trainings[0].run_id
+
+    @property
+    def message(self) -> str:
+        """Why it was not completed."""
+        return next((t.message for t in self.trainings if t.status is self.status and t.message), "")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a training, of which `trial` and `seed` say which. Without a status it goes on."""
+
+    trial: int
+    seed: int
+    status: Status | None
+    values: tuple[float, ...] | None = None
+    message: str = ""
+    curve: Mapping[int, float] | None = None
+    """The best value by evaluation, all of it; None leaves what is there."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that works on a sweep, or did."""
+
+    number: int
+    host: str
+    pid: int
+    space: str
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One objective: a metric, and which way is better."""
+
+    metric: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as it stood at one moment. `status` is the true one: LOST where its process is gone."""
+    """A sweep as it stood at one moment. `status` is the true one: LOST where its processes are gone."""
 
     id: str
     name: str | None
@@ -62,106 +143,41 @@ class SweepRecord:
     config: Mapping[str, Any]
     command: str
     trials: tuple[TrialRecord, ...]
+    workers: tuple[Worker, ...]
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The objectives; the first is the monitored metric."""
+        return (Goal(self.monitor, self.direction), *(Goal(**more) for more in self.config.get("more", ())))
 
     @property
     def ranked(self) -> list[TrialRecord]:
-        """The completed trials, the best first; of equals the earlier one."""
-        scored = [t for t in self.trials if t.status is Status.COMPLETED and t.value is not None]
-        return sorted(scored, key=lambda t: (-(t.value or 0.0) if self.direction == "maximize" else (t.value or 0.0), t.number))
+        """The completed trials, the best first by the first objective; of equals the earlier one."""
+        sign = -1.0 if self.direction == "maximize" else 1.0
+        scored = [(sign * trial.value, trial.number, trial) for trial in self.trials if trial.value is not None]
+        return [trial for *_, trial in sorted(scored, key=lambda entry: entry[:2])]
 
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The completed trials that no other is at least as good as in every objective, and better in one."""
+        signs = [-1.0 if goal.direction == "maximize" else 1.0 for goal in self.goals]
+        costs = {t.number: tuple(s * v for s, v in zip(signs, t.values or (), strict=True)) for t in self.ranked}
 
-def start_sweep(store: Store, new: NewSweep) -> tuple[str, bool]:
-    """The id (8 hexadecimal digits) of the sweep of that name, or else of that description; whether it was made just now.
+        def beaten(cost: tuple[float, ...]) -> bool:
+            return any(other != cost and all(o <= c for o, c in zip(other, cost, strict=True)) for other in costs.values())
 
-    A new one is running and held by this process; an earlier one is to be claimed. Of several processes that ask at once
-    one makes it.
-    """
-    check_name(new.name)
-    now, process = time.time(), this_process()
-    with store.write() as connection:
-        alone(connection)
-        known = connection.execute(
-            select(SWEEPS.c.id, SWEEPS.c.config).where(SWEEPS.c.name == new.name).order_by(SWEEPS.c.created.desc())
-        ).all()
-        for row in known:
-            if new.name is not None or row.config == new.config:
-                return row.id, False
-        sweep_id = secrets.token_hex(4)
-        while connection.execute(select(SWEEPS.c.id).where(SWEEPS.c.id == sweep_id)).first() is not None:
-            sweep_id = secrets.token_hex(4)
-        connection.execute(
-            insert(SWEEPS).values(
-                id=sweep_id,
-                name=new.name,
-                status=Status.RUNNING,
-                message="",
-                created=now,
-                trials_total=new.trials_total,
-                monitor=new.monitor,
-                direction=new.direction,
-                seconds={},
-                config=dict(new.config),
-                command=new.command,
-                **held_by(process, now),
-            )
-        )
-    return sweep_id, True
+        return [trial for trial in self.ranked if not beaten(costs[trial.number])]
 
+    def with_results(self, results: Sequence[Result]) -> "SweepRecord":
+        """The sweep as it will stand once these are written down."""
+        known = {(result.trial, result.seed): result for result in results}
 
-def claim_sweep(store: Store, sweep_id: str, trials_total: int | None) -> None:
-    """Takes a sweep for this process, to continue it. Raises `BusyError` when a live process holds it."""
-    now = time.time()
-    with store.write() as connection:
-        refuse_if_running(_locked(connection, store, sweep_id), now, "sweep")
-        # A run that ended just before its sweep was killed: its trial has the result from now on, whatever becomes of the run.
-        trials = {trial.number: trial for trial in _load(connection, store, sweep_id).trials if trial.status is not None}
-        unwritten = select(TRIALS.c.number).where(TRIALS.c.sweep == sweep_id, TRIALS.c.status.is_(None))
-        derived = [trials[number] for number in connection.execute(unwritten).scalars() if number in trials]
-        _write_results(
-            connection, sweep_id, {t.number: (t.status, t.value, t.message) for t in derived if t.status is not None}
-        )
-        connection.execute(
-            update(SWEEPS)
-            .where(SWEEPS.c.id == sweep_id)
-            .values(status=Status.RUNNING, message="", finished=None, trials_total=trials_total, **held_by(this_process(), now))
-        )
+        def updated(number: int, training: Training) -> Training:
+            result = known.get((number, training.seed))
+            return training if result is None else replace(training, status=result.status, values=result.values)
 
-
-def finish_sweep(store: Store, sweep_id: str, status: Status, message: str, seconds: Mapping[str, float]) -> None:
-    """Closes a sweep; `seconds` (by phase) are added to those before. Raises `BusyError` when another process took it."""
-    now = time.time()
-    with store.write() as connection:
-        row = _locked(connection, store, sweep_id)
-        refuse_stranger(row, this_process(), "sweep")
-        total = {**row["seconds"], **{phase: row["seconds"].get(phase, 0.0) + value for phase, value in seconds.items()}}
-        connection.execute(
-            update(SWEEPS)
-            .where(SWEEPS.c.id == sweep_id)
-            .values(status=status, message=message, finished=now, heartbeat=now, seconds=total)
-        )
-
-
-def add_trials(store: Store, sweep_id: str, proposed: Mapping[int, Mapping[str, Any]]) -> None:
-    """Writes proposals down, by number, before anything of them is run. Says too that the sweep's process is alive."""
-    with store.write() as connection:
-        refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
-        rows = [{"sweep": sweep_id, "number": number, "params": dict(params)} for number, params in proposed.items()]
-        connection.execute(insert(TRIALS), rows)
-        beat(connection, SWEEPS, [sweep_id])
-
-
-def heartbeat_sweep(store: Store, sweep_id: str) -> None:
-    """Says that this process still works on a sweep. Due every 30 s or so: other machines give up after 120 s."""
-    with store.write() as connection:
-        beat(connection, SWEEPS, [sweep_id])
-
-
-def finish_trials(store: Store, sweep_id: str, results: Mapping[int, tuple[Status, float | None, str]]) -> None:
-    """Writes down what came of trials: status, value and message by number."""
-    with store.write() as connection:
-        refuse_stranger(_locked(connection, store, sweep_id), this_process(), "sweep")
-        _write_results(connection, sweep_id, results)
-        beat(connection, SWEEPS, [sweep_id])
+        trials = (replace(t, trainings=tuple(updated(t.number, each) for each in t.trainings)) for t in self.trials)
+        return replace(self, trials=tuple(trials))
 
 
 def find_sweep(store: Store, text: str) -> SweepRecord:
@@ -173,7 +189,7 @@ def find_sweep(store: Store, text: str) -> SweepRecord:
         if not named and len(begun) > 1:
             raise UsageError(f"{len(begun)} sweeps begin with {text!r}: {', '.join(begun[:8])}; type more of the id")
         for sweep_id in (named or begun)[:1]:
-            return _load(connection, store, sweep_id)
+            return load_sweep(connection, store, sweep_id)
     known = ", ".join(f"{row.id} ({row.name})" if row.name else row.id for row in rows[:8])
     raise UsageError(
         f"the store {store.place} has no sweep {text!r}; " + (f"it has {known}" if known else "`dlx sweep` makes the first")
@@ -184,62 +200,65 @@ def list_sweeps(store: Store) -> list[SweepRecord]:
     """Every sweep with its trials, the newest first."""
     with store.read() as connection:
         ids = connection.execute(select(SWEEPS.c.id).order_by(SWEEPS.c.created.desc())).scalars().all()
-        return [_load(connection, store, sweep_id) for sweep_id in ids]
+        return [load_sweep(connection, store, sweep_id) for sweep_id in ids]
 
 
-def _write_results(connection: Connection, sweep_id: str, results: Mapping[int, tuple[Status, float | None, str]]) -> None:
-    if not results:
-        return
-    statement = update(TRIALS).where(TRIALS.c.sweep == sweep_id, TRIALS.c.number == bindparam("at"))
-    connection.execute(
-        statement.values(status=bindparam("how"), value=bindparam("worth"), message=bindparam("why")),
-        [{"at": n, "how": status, "worth": value, "why": message} for n, (status, value, message) in results.items()],
+def load_sweep(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
+    """A sweep by its id, as this transaction sees it. Raises `UsageError` when it is not there."""
+    row = connection.execute(select(SWEEPS).where(SWEEPS.c.id == sweep_id)).mappings().first()
+    if row is None:
+        raise UsageError(f"the store {store.place} has no sweep {sweep_id}")
+    workers = _workers(connection, sweep_id)
+    status = Status(row["status"])
+    if status is Status.RUNNING and not any(worker.alive for worker in workers):
+        status = Status.LOST
+    goals = [row["monitor"], *(more["metric"] for more in row["config"].get("more", ()))]
+    return SweepRecord(
+        **{name: row[name] for name in ("id", "name", "message", "created", "finished", "trials_total", "monitor")},
+        direction=row["direction"],
+        status=status,
+        seconds=measures(row["seconds"]),
+        config=row["config"],
+        command=row["command"],
+        trials=_trials(connection, sweep_id, goals),
+        workers=workers,
     )
 
 
-def _load(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
-    row = _row(connection, store, sweep_id)
-    # A trial whose process died between its run's last word and its own has the run's: it need not be run again.
+def _workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
+    now = time.time()
+    rows = connection.execute(select(WORKERS).where(WORKERS.c.sweep == sweep_id).order_by(WORKERS.c.number)).mappings()
+    return tuple(
+        Worker(row["number"], row["host"], row["pid"], row["process_space"], row["ended"] is None and still_lives(row, now))
+        for row in rows
+    )
+
+
+def _trials(connection: Connection, sweep_id: str, goals: Sequence[str]) -> tuple[TrialRecord, ...]:
+    # A training whose process died between its run's last word and its own has the run's: it need not be run again.
     joined = (
         select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.message.label("run_message"), RUNS.c.metrics)
         .select_from(TRIALS.outerjoin(RUNS, RUNS.c.id == TRIALS.c.run_id))
         .where(TRIALS.c.sweep == sweep_id)
-        .order_by(TRIALS.c.number)
+        .order_by(TRIALS.c.number, TRIALS.c.seed)
     )
-    return SweepRecord(
-        **{name: row[name] for name in ("id", "name", "message", "created", "finished", "trials_total", "monitor")},
-        direction=row["direction"],
-        status=true_status(row, time.time()),
-        seconds=measures(row["seconds"]),
-        config=row["config"],
-        command=row["command"],
-        trials=tuple(_trial(each, row["monitor"]) for each in connection.execute(joined).mappings()),
-    )
-
-
-def _trial(row: RowMapping, monitor: str) -> TrialRecord:
-    status, value, message = row["status"], row["value"], row["message"]
-    if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED):
-        status, message = row["run_status"], row["run_message"]
-        value = measures(row["metrics"]).get(monitor) if status == Status.COMPLETED else None
-    known = value is not None and not math.isnan(value)
-    return TrialRecord(
-        row["number"],
-        row["params"],
-        row["run_id"],
-        Status(status) if status else None,
-        value if known else None,
-        message or "",
+    trainings: dict[int, list[Training]] = defaultdict(list)
+    known: dict[int, RowMapping] = {}
+    for row in connection.execute(joined).mappings():
+        trainings[row["number"]].append(_training(row, goals))
+        known.setdefault(row["number"], row)
+    return tuple(
+        TrialRecord(number, known[number]["params"], tuple(each), known[number]["notes"]) for number, each in trainings.items()
     )
 
 
-def _row(connection: Connection, store: Store, sweep_id: str, *, lock: bool = False) -> RowMapping:
-    statement = select(SWEEPS).where(SWEEPS.c.id == sweep_id)
-    row = connection.execute(statement.with_for_update() if lock else statement).mappings().first()
-    if row is None:
-        raise UsageError(f"the store {store.place} has no sweep {sweep_id}")
-    return row
-
-
-def _locked(connection: Connection, store: Store, sweep_id: str) -> RowMapping:
-    return _row(connection, store, sweep_id, lock=True)
+def _training(row: RowMapping, goals: Sequence[str]) -> Training:
+    status, message = row["status"], row["message"] or ""
+    values = None if status != Status.COMPLETED else (row["value"], *map(float, row["others"]))
+    if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED, Status.PRUNED):
+        metrics = measures(row["metrics"])
+        if row["run_status"] != Status.COMPLETED or all(goal in metrics for goal in goals):
+            status, message = row["run_status"], row["run_message"]
+            values = tuple(metrics[goal] for goal in goals) if status == Status.COMPLETED else None
+    curve = {int(at): float(value) for at, value in row["curve"].items()}
+    return Training(row["seed"], row["run_id"], row["worker"], Status(status) if status else None, values, curve, message)

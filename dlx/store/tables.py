@@ -136,27 +136,43 @@ SWEEPS = table(
     column("message", Words),
     column("created", Double),
     column("finished", Double),
-    column("heartbeat", Double),
     column("trials_total", BigInteger),
     column("monitor", Words),
     column("direction", Words),
-    column("host", Words),
-    column("pid", BigInteger),
-    column("process_space", Words),
-    column("process_started", BigInteger),
     column("seconds", Json),
     column("config", Json),
     column("command", Words),
 )
 
-# A trial without a status is waiting or in training; `params` are the searched values by their dotted keys.
+# A process that works on a sweep, or did: `ended` is NULL while it does.
+WORKERS = table(
+    "dlx_workers",
+    column("sweep", Text),
+    column("number", BigInteger),
+    column("host", Words),
+    column("pid", BigInteger),
+    column("process_space", Words),
+    column("process_started", BigInteger),
+    column("heartbeat", Double),
+    column("started", Double),
+    column("ended", Double),
+)
+
+# A row for each seed of a trial. One without a status waits, or is in training by `worker`. `params` are the searched values
+# by their dotted keys, `value` and `others` the objectives in order, `curve` the best value so far by evaluation, `notes`
+# what the sampler wants to remember.
 TRIALS = table(
     "dlx_trials",
     column("sweep", Text),
     column("number", BigInteger),
+    column("seed", BigInteger),
     column("run_id", Text),
+    column("worker", BigInteger),
     column("status", Words),
     column("value", Measure),
+    column("others", Json),
+    column("curve", Json),
     column("message", Words),
     column("params", Json),
+    column("notes", Json),
 )

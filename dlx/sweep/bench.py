@@ -1,6 +1,6 @@
 """What cohorts share: data sets, and programs by structure and number of lanes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dlx import engine
@@ -18,10 +18,12 @@ from dlx.experiment.assemble import (
 )
 from dlx.tasks import target_kind
 
-MOST_LANES = 32
-"""Of a dense program. On two cores 16, 32 and 64 lanes of digits-mlp train 128 trials in the same time, 128 take longer."""
+LANES_PER_CORE, LANES_PER_ACCELERATOR = 16, 256
+"""Of a dense program, at most. On two cores 16, 32 and 64 lanes of digits-mlp train 128 trials in the same time, 128 take longer."""
+WORTH_PER_CORE, WORTH_PER_ACCELERATOR = 4, 64
+"""Lanes below which a dense program leaves the device half idle, so that it pays to wait for more."""
 MOST_MAPPED = 8
-"""Of a convolutional program on a CPU, whose lanes take turns."""
+"""Lanes of a convolutional program on a CPU, which take turns."""
 MOST_PROGRAMS = 16
 """Kept at a time. Each holds some hundred memory maps, of which Linux allows a process 65,530, and its data on the device."""
 
@@ -34,6 +36,8 @@ class Bench:
         self._fingerprints: dict[int, str] = {}
         self._assemblies: dict[tuple[Any, int], Assembly] = {}  # in order of use, the last used last
         self._mapped: dict[Any, bool] = {}
+        self._most: dict[Any, int] = {}
+        self._compile_seconds: dict[Any, float] = {}
         self.programs = 0
         """How many programs were made."""
 
@@ -59,31 +63,31 @@ class Bench:
             self._fingerprints[id(dataset)] = fingerprint(dataset)
         return self._fingerprints[id(dataset)]
 
-    def groups(self, configs: Sequence[Experiment]) -> list[list[int]]:
-        """The positions of configs of equal structure, in order of the first of each."""
-        found: dict[Any, list[int]] = {}
-        for position, config in enumerate(configs):
-            found.setdefault(engine.structure(config), []).append(position)
-        return list(found.values())
+    def width(self, config: Experiment) -> int:
+        """How many lanes of this structure it takes to be worth a program of their own. One, where lanes take turns."""
+        return 1 if self._is_mapped(config) else engine.devices(WORTH_PER_CORE, WORTH_PER_ACCELERATOR)
 
-    def split(self, group: Sequence[int], config: Experiment) -> Iterator[Sequence[int]]:
-        """A group's cohorts, none larger than its program can have lanes."""
-        mapped, rest = self._is_mapped(config), group
-        while rest:
-            # Lanes that take turns cost time each: none may be idle. Of the others a few idle ones cost less than a program.
-            size = min(MOST_MAPPED, 1 << (len(rest).bit_length() - 1)) if mapped else min(MOST_LANES, len(rest))
-            yield rest[:size]
-            rest = rest[size:]
+    def size(self, count: int, config: Experiment, *, full: bool) -> int:
+        """How many of `count` waiting lanes to train at once; with `full` as many as leave no lane of a program idle."""
+        mapped, most = self._is_mapped(config), self._most_lanes(config)
+        # Lanes that take turns cost time each: none may be idle. Of the others a few idle ones cost less than a program.
+        return min(most, 1 << (count.bit_length() - 1)) if mapped or full else min(most, count)
 
-    def assembly(self, configs: Sequence[Experiment]) -> tuple[bool, Assembly]:
+    def narrow(self, config: Experiment, lanes: int) -> None:
+        """Remembers that the device has no room for so many lanes of this structure."""
+        self._most[engine.structure(config)] = lanes // 2
+        self._assemblies.pop((engine.structure(config), lanes), None)
+
+    def assembly(self, configs: Sequence[Experiment], *, exact: bool = False) -> tuple[bool, Assembly]:
         """A cohort of these configs, filled up with copies of the last, and whether its program was there.
 
-        Lanes are a power of two. A program that is there is used with up to three quarters of its lanes idle.
+        Lanes are a power of two. A program that is there is used with up to three quarters of its lanes idle, unless the
+        number is to be `exact`.
         """
         structure, count = engine.structure(configs[0]), len(configs)
-        mapped = self._is_mapped(configs[0])
-        there = [k for s, k in self._assemblies if s == structure and count <= k <= (count if mapped else 4 * count)]
-        lanes = min(there, default=1 << (count - 1).bit_length())
+        lanes = 1 << (count - 1).bit_length()
+        most = lanes if exact or self._is_mapped(configs[0]) else 4 * count
+        lanes = min((k for s, k in self._assemblies if s == structure and lanes <= k <= most), default=lanes)
         filled = [*configs, *[configs[-1]] * (lanes - count)]
         made = self._assemblies.pop((structure, lanes), None)
         if made is None:
@@ -94,9 +98,28 @@ class Bench:
         self._assemblies[structure, lanes] = ready
         return made is not None, ready
 
+    def took(self, config: Experiment, seconds: float) -> None:
+        """Remembers what it took to make a program of this structure."""
+        self._compile_seconds[engine.structure(config)] = seconds
+
+    def pays(self, config: Experiment, lanes: int, going: int, seconds_left: float) -> bool:
+        """Whether the lanes that go on of a cohort of `lanes`, with so much work before them, should have a smaller program."""
+        structure, smaller = engine.structure(config), 1 << (going - 1).bit_length()
+        if smaller >= lanes:
+            return False
+        cost = 0.0 if (structure, smaller) in self._assemblies else self._compile_seconds.get(structure, 0.0)
+        return seconds_left * (1 - smaller / lanes) > cost
+
     def plan(self, config: Experiment) -> Plan:
         """Steps and monitor of one config's run. Raises `ConfigError` when it does not fit its data."""
         return plan_for(config, self.dataset(config))[1]
+
+    def scores(self, config: Experiment) -> dict[str, bool]:
+        """The metrics that a run can be judged by, and whether more of each is better."""
+        dataset = self.dataset(config)
+        task, _ = plan_for(config, dataset)
+        split, names = ("validation", tuple(task.scores)) if len(dataset.validation) else ("train", task.running_scores)
+        return {f"{split}/{name}": task.scores[name] for name in names}
 
     def _is_mapped(self, config: Experiment) -> bool:
         """Whether lanes of this structure take turns."""
@@ -104,6 +127,11 @@ class Bench:
         if key not in self._mapped:
             dataset = self.dataset(config)
             task, plan = plan_for(config, dataset)
-            placement = engine.choose_placement(MOST_LANES, lambda: engine.convolves(task, config, dataset, plan.batch_size))
+            many = engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
+            placement = engine.choose_placement(many, lambda: engine.convolves(task, config, dataset, plan.batch_size))
             self._mapped[key] = placement.within == "map"
         return self._mapped[key]
+
+    def _most_lanes(self, config: Experiment) -> int:
+        most = MOST_MAPPED if self._is_mapped(config) else engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
+        return max(1, min(most, self._most.get(engine.structure(config), most)))

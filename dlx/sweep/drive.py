@@ -1,53 +1,63 @@
 """A sweep from its first proposal to its last result: an iterator of events that keeps the store up to date."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from dlx import engine
 from dlx.config import Experiment, Override
-from dlx.config.load import Document, to_yaml, validate
+from dlx.config.load import Document, differences, validate
+from dlx.config.sampler import GridSampler
 from dlx.config.space import apply, check_space, fitted
-from dlx.config.sweep import Sweep, TpeSampler
-from dlx.errors import ConfigError, DataError, DlxError, MissingInputError, RunFailedError, Status, UsageError
-from dlx.events import CohortStarted, Event, Finished, Notice, SweepEvent, SweepFinished, SweepStarted, TrialFinished
-from dlx.experiment.assemble import Assembly
+from dlx.config.sweep import Objective, Sweep
+from dlx.engine import Plan
+from dlx.errors import (
+    BusyError,
+    CannotWriteError,
+    ConfigError,
+    DataError,
+    DeviceMemoryError,
+    DlxError,
+    MissingInputError,
+    Status,
+    UsageError,
+)
+from dlx.events import CohortStarted, Event, Notice, SweepEvent, SweepFinished, SweepStarted
 from dlx.experiment.clock import Stopwatch
-from dlx.experiment.environment import capture, command_line, git_state, sources
+from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder
+from dlx.experiment.session import Heartbeat, checkpoint_folder
 from dlx.store import (
-    NewRun,
+    Ending,
     NewSweep,
+    Proposal,
+    Result,
     Store,
+    SweepRecord,
     TrialRecord,
-    add_trials,
     check_name,
-    claim_run,
+    find_run,
     find_sweep,
-    finish_sweep,
-    finish_trials,
-    heartbeat_sweep,
-    rewind_run,
-    start_runs,
+    finish_runs,
+    join_sweep,
+    leave_sweep,
+    start_sweep,
+    take_trials,
 )
 from dlx.sweep.bench import Bench
-from dlx.sweep.propose import Mirror, Proposer, grid_size
-from dlx.sweep.take import take
-from dlx.sweep.tally import Tally
+from dlx.sweep.leg import Leg
+from dlx.sweep.pool import Lane, Pool
+from dlx.sweep.propose import BATCH, Mirror, Proposer, grid_size
+from dlx.sweep.work import Work
 
-BATCH = 16
-"""Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
-MOST_DIGITS = "9999999"
-"""Of a trial's number, in the name of its run."""
+MOST_DIGITS = "9999999.99"
+"""Of a trial's number and seed, in the name of its run."""
 MOST_POINTS = 10_000
 """Of a grid that is to be tried whole."""
 
-_ITS_OWN = (ConfigError, DataError, MissingInputError, RunFailedError)
-"""Failures of one trial's own config: the others go on."""
+_HOPELESS = (ConfigError, DataError, MissingInputError)
+"""Failures that would come again."""
 
 
 def sweep_runs(
@@ -58,21 +68,27 @@ def sweep_runs(
     *,
     name: str | None = None,
     max_seconds: float | None = None,
+    beside: bool = False,
+    change: bool = False,
 ) -> Iterator[Event | SweepEvent]:
     """Runs a sweep to its number of trials; the same sweep again continues it. Ends with `SweepFinished`.
 
-    Raises `ConfigError` for an impossible space, or for a name that another sweep has; `BusyError` when another process
-    runs this one; `UsageError` when nothing says how long to search.
+    `beside` works on it together with other processes of this machine; `change` lets the sweep of that name have another
+    description from now on. Raises `ConfigError` for an impossible space, or for a name that another sweep has;
+    `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how long to search.
     """
     engine.configure()
-    if sweep.objective.metric is not None:
-        overrides = [*overrides, Override(("train", "monitor"), sweep.objective.metric)]
+    metric = sweep.objectives[0].metric
+    if metric is not None:
+        overrides = [*overrides, Override(("train", "monitor"), metric)]
     base = validate(document, overrides)
     space = fitted(sweep.search, document, overrides)
     check_space(space, document, overrides)
+    if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
+        raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
     with Interrupts() as interrupts:
         stretch = _Stretch(sweep.model_copy(update={"search": space}), document, overrides, base, store, interrupts)
-        yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds)
+        yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds, beside, change)
 
 
 class _Stretch:
@@ -90,52 +106,43 @@ class _Stretch:
         self.sweep, self.document, self.overrides, self.base = sweep, document, tuple(overrides), base
         self.store, self.interrupts = store, interrupts
         self.watch, self.bench = Stopwatch(), Bench()
+        self.pool = Pool(self.bench)
 
-    def run(self, name: str | None, deadline: float | None) -> Iterator[Event | SweepEvent]:
+    def run(self, name: str | None, deadline: float | None, beside: bool, change: bool) -> Iterator[Event | SweepEvent]:
         """Everything from the first look at the data to the last word."""
         self.deadline = deadline
         base = self.bench.resolve(self.base)
         self.base_tree = base.model_dump(mode="json")
-        first = self.bench.plan(base)
-        self.monitor, self.maximize = first.monitor, first.maximize
-        self._check_direction()
-        self.environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
-        total = self._total()
-        record = take(self.store, self._describe(name, total))
-        self.id, self.name = record.id, record.name
-        self.params = [trial.params for trial in record.trials]
-        self.tally = Tally(self.maximize)
-        self.proposer = Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, record.direction, record.trials)
-        for trial in record.trials:
-            if trial.status is not None:
-                self.tally.count(_finished(trial, "", trial.run_id, trial.status, trial.value))
+        plan = self.bench.plan(base)
+        environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
+        self.total = self._total()
+        new = self._describe(name, plan)
+        record, worker = self._take_sweep(new, beside, change)
+        self.proposer = Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, record.goals)
+        self.work = Work(self.store, record, worker, self.sweep.keep, environment)
         yield SweepStarted(
-            self.id,
-            self.name,
-            total,
-            self.tally.done,
+            record.id,
+            record.name,
+            self.total,
+            sum(self.work.statuses().values()),
             len(self.sweep.search),
-            self.monitor,
-            self.maximize,
-            self.environment["device"],
+            plan.monitor,
+            plan.maximize,
+            environment["device"],
             self.store.folder,
         )
         status, message = Status.FAILED, "stopped by an error"
         try:
-            waiting = [t for t in record.trials if t.status is None and (total is None or t.number < total)]
-            with (
-                Heartbeat(lambda: heartbeat_sweep(self.store, self.id)),
-                Mirror(self.store.url, self.name, self.id, self.proposer) as mirror,
-            ):
-                for event in self._batches(waiting, total):
+            with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
+                for event in self._train_all():
                     if isinstance(event, CohortStarted):
-                        mirror.update(find_sweep(self.store, self.id).trials)  # what the cohorts before this one found
+                        mirror.update(self.work.record.trials)  # what the cohorts before this one found
                     yield event
-                mirror.update(find_sweep(self.store, self.id).trials)
+                mirror.update(self.work.record.trials)
                 self.watch.lap("store")
                 if failure := mirror.failure():
                     yield Notice(f"Optuna's own tables lack some of the trials, dlx's have all: {failure}")
-            status, message = self._outcome(total)
+            status, message = self._outcome()
         except GeneratorExit:
             status, message = Status.INTERRUPTED, "stopped by its reader"
             raise
@@ -144,182 +151,228 @@ class _Stretch:
             raise
         finally:
             self.watch.lap("mirror")
-            finish_sweep(self.store, self.id, status, message, self.watch.seconds)
+            self._let_go()
+            leave_sweep(self.store, record.id, worker, status, message, self.watch.seconds)
+        record = self.work.record
         yield SweepFinished(
-            self.id,
+            record.id,
             status,
             message,
-            dict(self.tally.statuses),
-            self.tally.best,
+            self.work.statuses(),
+            self.work.finished(record.ranked[0]) if record.ranked else None,
             self.bench.programs,
             dict(self.watch.seconds),
             self.store.folder,
+            tuple(map(self.work.finished, record.front)) if len(record.goals) > 1 else (),
         )
 
-    def _batches(self, waiting: Sequence[TrialRecord], total: int | None) -> Iterator[Event | SweepEvent]:
-        """Trials that were left waiting, then one batch of proposals after another."""
-        while not self._stopping():
-            waiting = waiting or self._ask(total)
-            if not waiting:
+    def _train_all(self) -> Iterator[Event | SweepEvent]:
+        """Cohort after cohort, and new proposals when there is none to train."""
+        more = True
+        while not self._stopping() and self._satisfied() is None and self._broken() is None:
+            if lanes := self.pool.next(more=more):
+                yield from self._train(lanes, more=more)
+            elif more:
+                taken = self._take_trials()
+                more = bool(taken)
+                yield from self._admit(taken)
+            else:
                 return
-            yield from self._train(waiting)
-            waiting = ()
 
-    def _ask(self, total: int | None) -> list[TrialRecord]:
-        """The next proposals, written down before anything of them is run."""
-        size = self.sweep.batch or (BATCH if isinstance(self.sweep.sampler, TpeSampler) or total is None else total)
-        count = size if total is None else min(size, total - len(self.params))
-        proposed = self.proposer.ask(count) if count > 0 else {}
-        self.watch.lap("sampler")
-        if proposed:
-            add_trials(self.store, self.id, proposed)
-            self.params += proposed.values()
+    def _take_trials(self) -> list[TrialRecord]:
+        """Trials that nobody works on any more, or the next proposals, written down before anything of them is run."""
+        usual = self.proposer.batch or (BATCH if self.total is None else self.total)
+        size = self.sweep.batch or max(1, usual)
+        taken = take_trials(self.store, self.work.record.id, self.work.worker, size, self.sweep.seeds, self._propose)
         self.watch.lap("store")
-        return [TrialRecord(number, params, None, None, None) for number, params in proposed.items()]
+        self.work.record = find_sweep(self.store, self.work.record.id)
+        return taken
 
-    def _train(self, waiting: Sequence[TrialRecord]) -> Iterator[Event | SweepEvent]:
-        """Trains trials, group after group. What cannot even begin fails, and the sweep goes on."""
-        ready: list[tuple[TrialRecord, Experiment]] = []
-        for trial in waiting:
-            try:
-                config = self.bench.resolve(self._config(trial))
-                self.bench.plan(config)
-                ready.append((trial, config))
-            except _ITS_OWN as error:
-                yield from self._fail([trial], error)
-        for group in self.bench.groups([config for _, config in ready]):
-            told = self.tally.done
-            try:
-                for part in self.bench.split(group, ready[group[0]][1]):
-                    if self._stopping():
-                        return
-                    members = [ready[position] for position in part]
-                    yield from self._cohort([trial for trial, _ in members], [config for _, config in members])
-            except _ITS_OWN as error:
-                yield from self._fail([ready[position][0] for position in group[self.tally.done - told :]], error)
-
-    def _fail(self, trials: Sequence[TrialRecord], error: DlxError) -> Iterator[Event | SweepEvent]:
-        yield Notice(f"trials {', '.join(str(trial.number) for trial in trials)} failed: {error}")
-        yield from self._close([_finished(trial, str(error), trial.run_id, Status.FAILED, None) for trial in trials])
-
-    def _cohort(self, trials: Sequence[TrialRecord], configs: Sequence[Experiment]) -> Iterator[Event | SweepEvent]:
-        """Trains trials of equal structure together."""
-        compiled, assembly = self.bench.assembly(configs)
-        self.watch.lap("assemble")
-        numbers = tuple(trial.number for trial in trials)
-        plan, lanes = assembly.plan, assembly.cohort.lanes
-        yield CohortStarted(numbers, lanes, plan.total_steps, assembly.program.parameters(), compiled)
-        runs = self._runs(trials, configs, assembly)
-        splits = ("validation" if assembly.program.feed.sizes["validation"] else "train", "test")
-        manner = Manner(command_line(), splits, self.tally.keep)
+    def _propose(self, record: SweepRecord, count: int) -> list[Proposal]:
         self.watch.lap("store")
-        session = Session(self.store, runs, assembly, Stopwatch(), self.interrupts, self.deadline, manner)
-        tried = dict(zip(runs, zip(trials, configs, strict=True), strict=True))
-        ended: list[TrialFinished] = []
-        for event in session.run(assembly.cohort.start()):
-            if not isinstance(event, Finished):
-                yield event
-            elif event.status is not Status.INTERRUPTED:
-                trial, config = tried[event.run]
-                value = event.metrics.get(self.monitor) if event.status is Status.COMPLETED else None
-                ended.append(_finished(trial, event.message, event.run, event.status, value))
-                if checkpoint_folder(event.path).exists():
-                    _write_beside(event.path, config, assembly)
-        self.watch.add(session.watch)
-        before = self.tally.best
-        yield from self._close(ended)
-        if before is not None and before.run is not None and self.tally.best is not before:
-            shutil.rmtree(checkpoint_folder(self.store.run_folder(before.run)), ignore_errors=True)
+        try:
+            return self.proposer.ask(record.trials, count)
+        finally:
+            self.watch.lap("sampler")
 
-    def _close(self, ended: Sequence[TrialFinished]) -> Iterator[TrialFinished]:
-        """Stores and tells what came of trials."""
-        if ended:
-            finish_trials(self.store, self.id, {t.number: (t.status, t.value, t.message) for t in ended})
-        for trial in ended:
-            self.proposer.tell(trial.number, trial.status, trial.value)
-            yield self.tally.count(trial)
+    def _admit(self, trials: Sequence[TrialRecord]) -> Iterator[Event | SweepEvent]:
+        """Puts the trainings of trials into the pool. What cannot even begin fails, and the sweep goes on."""
+        for trial in trials:
+            for training in trial.trainings:
+                lane = Lane(trial, training, self.base, training.run_id, curve=dict(training.curve))
+                try:
+                    lane.config = self.bench.resolve(self._config(trial, training.seed))
+                    self.bench.plan(lane.config)
+                    self.bench.width(lane.config)  # builds the network
+                except Exception as error:  # of the user's own network too
+                    yield from self._fail([lane], error, final=True)
+                    continue
+                if lane.run is not None:
+                    lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
+                    lane.spent = dict(find_run(self.store, lane.run).seconds) if lane.step else {}
+                self.pool.lanes.append(lane)
 
-    def _config(self, trial: TrialRecord) -> Experiment:
-        """The trial's experiment. One that was tried before is tried under the next seed."""
+    def _train(self, lanes: Sequence[Lane], *, more: bool) -> Iterator[Event | SweepEvent]:
+        """Trains lanes together until they part. Whatever a network does wrong is its trials' failure, and not the sweep's."""
+        leg = Leg(self.work, self.bench, lanes, self.sweep.pruner, self.interrupts, self.deadline, more=more)
+        try:
+            yield from leg.run()
+            self.pool.lanes += leg.going
+        except DeviceMemoryError as error:
+            yield from self._shrink(leg, error)
+        except (BusyError, CannotWriteError, UsageError):
+            raise  # the store's: no trial could go on
+        except Exception as error:  # of the user's own network too
+            yield from self._fail(leg.unfinished(), error, final=isinstance(error, _HOPELESS))
+        finally:
+            self.watch.add(leg.watch)
+
+    def _shrink(self, leg: Leg, error: DeviceMemoryError) -> Iterator[Event | SweepEvent]:
+        """Puts lanes that did not fit on the device back, to train half as many at a time."""
+        left = leg.unfinished()
+        if leg.assembly.cohort.lanes == 1:
+            yield from self._fail(left, error, final=True)
+            return
+        self.bench.narrow(left[0].config, leg.assembly.cohort.lanes)
+        yield Notice(f"{error}; {leg.assembly.cohort.lanes // 2} lanes at a time from here on")
+        self.pool.lanes += left
+
+    def _fail(self, lanes: Sequence[Lane], error: Exception, *, final: bool) -> Iterator[Event | SweepEvent]:
+        """What was tried in vain begins again while it has retries, unless the failure is final; then its trial has failed."""
+        message = str(error) if isinstance(error, DlxError) else f"{type(error).__name__}: {error}"
+        again = [lane for lane in lanes if lane.attempts < self.sweep.retries and not final]
+        for lane in again:
+            lane.attempts += 1
+        self.pool.lanes += again
+        lost = [lane for lane in lanes if lane not in again]
+        for group, how in ((again, "begin again"), (lost, "failed")):
+            if group:
+                yield Notice(
+                    f"trials {', '.join(str(n) for n in sorted({lane.trial.number for lane in group}))} {how}: {message}"
+                )
+        yield from self.work.report([Result(*lane.key, Status.FAILED, None, message) for lane in lost])
+
+    def _config(self, trial: TrialRecord, seed: int) -> Experiment:
+        """The experiment of one of a trial's seeds. Values that were tried before are tried under the next seeds."""
         config = apply(self.document, self.overrides, trial.params)
-        repeats = sum(1 for params in self.params[: trial.number] if params == trial.params)
-        if not repeats or trial.params.keys() & {"train", "train.seed"}:
+        before = sum(1 for other in self.work.record.trials[: trial.number] if other.params == trial.params)
+        offset = before * self.sweep.seeds + seed
+        if not offset or trial.params.keys() & {"train", "train.seed"}:
             return config
-        seed = (config.train.seed + repeats) % 2**32
-        return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
+        later = (config.train.seed + offset) % 2**32
+        return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})
 
-    def _runs(self, trials: Sequence[TrialRecord], configs: Sequence[Experiment], assembly: Assembly) -> list[str]:
-        """A run for each trial: the one it began with, set back to its start, or a new one."""
-        left = {trial.number: trial.run_id for trial in trials if trial.run_id is not None}
-        for run in left.values():
-            claim_run(self.store, run, self.environment["device"])
-            rewind_run(self.store, run, 0)
-        plan = assembly.plan
-        new = {
-            trial.number: NewRun(
-                config=config.model_dump(mode="json"),
-                environment={**self.environment, "data": self.bench.fingerprint(config), "sources": sources(config)},
-                steps_total=plan.total_steps,
-                steps_per_epoch=plan.steps_per_epoch,
-                monitor=plan.monitor,
-                direction="maximize" if plan.maximize else "minimize",
-                name=f"{self.name or self.id}/{trial.number}",
-                lanes=assembly.cohort.lanes,
-                lane=lane,
-                command=command_line(),
-                device=self.environment["device"],
-            )
-            for lane, (trial, config) in enumerate(zip(trials, configs, strict=True))
-            if trial.number not in left
-        }
-        started = dict(zip(new, start_runs(self.store, list(new.values()), sweep=self.id, trials=list(new)), strict=True))
-        return [(left | started)[trial.number] for trial in trials]
-
-    def _describe(self, name: str | None, total: int | None) -> NewSweep:
+    def _describe(self, name: str | None, plan: Plan) -> NewSweep:
         """What makes this sweep this sweep: another experiment, space, sampler or data is another sweep."""
         check_name(f"{name or ''}/{MOST_DIGITS}")  # the name of a run
-        own = self.sweep.model_dump(mode="json", include={"search", "objective", "sampler"})
-        described = {"experiment": self.base_tree, "data": self.bench.fingerprint(self.base), **own}
-        direction = "maximize" if self.maximize else "minimize"
-        return NewSweep(json.loads(json.dumps(described)), self.monitor, direction, total, name, command_line())
+        own = self.sweep.model_dump(mode="json", include={"search", "sampler", "pruner", "seeds"})
+        more = [self._goal(objective, plan) for objective in self.sweep.objectives[1:]]
+        first = {"metric": plan.monitor, "direction": "maximize" if plan.maximize else "minimize"}
+        described = {
+            "experiment": self.base_tree,
+            "data": self.bench.fingerprint(self.base),
+            **own,
+            "objective": first,
+            "more": more,
+        }
+        asked = self.sweep.objectives[0].direction
+        if asked not in (None, first["direction"]):
+            raise ConfigError(f"objective.direction is {asked}, but {plan.monitor} is better the other way: leave it out")
+        config = json.loads(json.dumps(described))
+        return NewSweep(config, plan.monitor, "maximize" if plan.maximize else "minimize", self.total, name, command_line())
+
+    def _goal(self, objective: Objective, plan: Plan) -> dict[str, str]:
+        """One of several objectives beside the first."""
+        scores = {**self.bench.scores(self.base), "parameters": False}
+        if objective.metric not in scores:
+            raise ConfigError(f"objective.metric is {objective.metric!r}; this sweep can have {', '.join(scores)}")
+        if objective.metric == plan.monitor:
+            raise ConfigError(f"objective.metric {objective.metric} is there twice: name each objective once")
+        better = "maximize" if scores[objective.metric] else "minimize"
+        if objective.direction not in (None, better):
+            raise ConfigError(
+                f"objective.direction is {objective.direction}, but {objective.metric} is better the other way: leave it out"
+            )
+        return {"metric": objective.metric, "direction": better}
+
+    def _take_sweep(self, new: NewSweep, beside: bool, change: bool) -> tuple[SweepRecord, int]:
+        """The sweep of this name, or without one of this description, with this process among its workers."""
+        sweep_id, worker = start_sweep(self.store, new)
+        if worker is None:
+            found = find_sweep(self.store, sweep_id)
+            changed = differences(found.config, new.config)
+            if changed and not change:
+                raise ConfigError(
+                    f"sweep {found.id} ({found.name}) was started with another description: {'; '.join(changed)}; choose another "
+                    "--name, or go on with --allow-changed-space"
+                )
+            worker = join_sweep(self.store, sweep_id, new.trials_total, beside=beside, config=new.config if changed else None)
+        return find_sweep(self.store, sweep_id), worker
 
     def _total(self) -> int | None:
+        """How many trials there will be. None: until the time is up."""
         total = self.sweep.trials
-        if self.sweep.sampler.kind == "grid":
-            points = grid_size(self.sweep.search, self.base_tree, (total or MOST_POINTS) + 1)
+        if isinstance(self.sweep.sampler, GridSampler):
+            points = grid_size(self.sweep.search, self.base_tree, total or MOST_POINTS + 1)
             if total is None and points > MOST_POINTS:
-                raise ConfigError(
-                    f"the grid has more than {MOST_POINTS:,} points: give --trials N, wider steps, or another sampler"
-                )
-            total = min(points, total or points)
+                raise ConfigError(f"the grid has more than {MOST_POINTS:,} points: give --trials N to try the first N of them")
+            total = points
         if total is None and self.deadline is None:
-            raise UsageError("how long shall the search go on? Give --trials N, or --max-time '30 minutes'")
+            raise UsageError("nothing says how long to search. Give --trials N, or --max-time '30 minutes'")
         return total
 
-    def _check_direction(self) -> None:
-        asked, own = self.sweep.objective.direction, "maximize" if self.maximize else "minimize"
-        if asked not in (None, own):
-            raise ConfigError(f"objective.direction is {asked}, but {self.monitor} is better the other way: leave it out")
+    def _let_go(self) -> None:
+        """Gives back the runs of lanes that wait, with their checkpoints."""
+        held = [lane for lane in self.pool.lanes if lane.held and lane.run is not None]
+        message = f"waited for its next rung; `{command_line()}` continues"
+        finish_runs(
+            self.store,
+            [
+                Ending(
+                    str(lane.run),
+                    Status.INTERRUPTED,
+                    message,
+                    lane.step,
+                    lane.step // self.bench.plan(lane.config).steps_per_epoch,
+                )
+                for lane in held
+            ],
+        )
 
     def _stopping(self) -> bool:
         return self.interrupts.received is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
 
-    def _outcome(self, total: int | None) -> tuple[Status, str]:
-        done = self.tally.done
-        of = f"{done} of {total} trials" if total is not None else f"{done} trials"
-        if total is not None and done >= total:
-            if not self.tally.statuses[Status.COMPLETED]:
-                return Status.FAILED, f"{of}, and none was completed: `dlx sweep show {self.id}` tells why"
+    def _satisfied(self) -> str | None:
+        """Why no more trials are needed, if so."""
+        record, target, plateau = self.work.record, self.sweep.target, self.sweep.plateau
+        best = record.ranked[0] if record.ranked else None
+        if best is None or best.value is None:
+            return None
+        if target is not None and (best.value >= target if self.work.maximize else best.value <= target):
+            return f"the target {target:g} is reached"
+        later = sum(1 for trial in record.trials if trial.number > best.number and trial.status is not None)
+        return f"no better one in {later} trials" if plateau is not None and later >= plateau else None
+
+    def _broken(self) -> str | None:
+        """Why the sweep should not go on, if so."""
+        failures, most = self.work.failures, self.sweep.max_consecutive_failures
+        if failures and self.sweep.on_fail == "stop":
+            return "a trial failed, and on_fail is stop"
+        return f"{failures} trials failed one after the other" if most is not None and failures >= most else None
+
+    def _outcome(self) -> tuple[Status, str]:
+        statuses = self.work.statuses()
+        done = sum(statuses.values())
+        of = f"{done} of {self.total} trials" if self.total is not None else f"{done} trials"
+        if why := self._satisfied():
+            return Status.COMPLETED, f"{of}; {why}"
+        if why := self._broken():
+            return Status.FAILED, f"{why}, after {of}: `dlx sweep show {self.work.record.id}` has their messages"
+        if self.total is not None and done >= self.total:
+            if not statuses.get(Status.COMPLETED):
+                return Status.FAILED, f"{of}, and none was completed: `dlx sweep show {self.work.record.id}` tells why"
             return Status.COMPLETED, of
+        if not self._stopping():
+            return Status.COMPLETED, f"{of}; other workers have the rest"
         reason = self.interrupts.received.name if self.interrupts.received is not None else "--max-time was used up"
         return Status.INTERRUPTED, f"{reason} after {of}; the same command continues"
-
-
-def _write_beside(folder: Path, config: Experiment, assembly: Assembly) -> None:
-    """Writes beside a run's weights what evaluating them needs."""
-    engine.write_atomically(folder / "config.yaml", to_yaml(config).encode())
-    engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())
-
-
-def _finished(trial: TrialRecord, message: str, run: str | None, status: Status, value: float | None) -> TrialFinished:
-    return TrialFinished(trial.number, run, status, message, value, trial.params, best=False)

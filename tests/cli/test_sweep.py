@@ -69,7 +69,7 @@ def test_options_may_come_before_the_recipe(monkeypatch: pytest.MonkeyPatch, cap
         ([LR, "train.monitor=validation/acc"], 78, "this run can monitor validation/accuracy"),
         (["optimizer.lr=0.1"], 78, "nothing to search"),
         ([LR, "--sampler", "grid"], 78, "a grid needs its points"),
-        ([LR, "--sampler", "gird"], 78, "it is one of random, grid, tpe"),
+        ([LR, "--sampler", "gird"], 78, "it is one of random, grid, qmc, tpe"),
         ([LR, "--max-time", "3 epochs"], 2, "wall-clock"),
     ],
 )

@@ -33,7 +33,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def sweep(store: Store, *words: str, trials: int | None = None, name: str | None = None, sampler: str = "random") -> list[Any]:
     tiny = SHORT if any(word.startswith("model.hidden=") for word in words) else TINY
     described, document, overrides = load_sweep("digits-mlp", [*tiny, *words])
-    return list(sweep_runs(with_options(described, trials, sampler, None), document, overrides, store, name=name))
+    return list(
+        sweep_runs(with_options(described, {"trials": trials, "sampler": sampler}), document, overrides, store, name=name)
+    )
 
 
 def only(events: list[Any], kind: type) -> list[Any]:
@@ -111,7 +113,7 @@ def test_a_lane_that_ends_early_gives_its_outcome_to_its_own_trial(store: Store)
     described, document, overrides = load_sweep(
         "digits-mlp", [*TINY, "optimizer.kind=sgd", "optimizer.lr=choice(1e-4, 1e30)", "train.duration=100000 epochs"]
     )
-    described = with_options(described, 2, "grid", None)
+    described = with_options(described, {"trials": 2, "sampler": "grid"})
     last = list(sweep_runs(described, document, overrides, store, max_seconds=8))[-1]
     assert last.status is Status.INTERRUPTED
     slow, wild = find_sweep(store, last.sweep).trials
@@ -123,14 +125,14 @@ def test_the_winner_has_its_weights_when_others_diverge_and_when_nothing_is_held
     diverging = sweep(store, "optimizer.kind=sgd", "optimizer.lr=choice(1e30, 1e-6, 1e-7)", trials=3, sampler="grid")[-1]
     assert list((store.run_folder(diverging.best.run) / "checkpoints").glob("*.safetensors"))
     described, document, overrides = load_sweep("digits-mlp", [*TINY, LR, "data.validation=0"])
-    described = with_options(described, 4, "random", None).model_copy(update={"batch": 1})
+    described = with_options(described, {"trials": 4, "sampler": "random"}).model_copy(update={"batch": 1})
     whole = list(sweep_runs(described, document, overrides, store))[-1]
     assert list((store.run_folder(whole.best.run) / "checkpoints").glob("*.safetensors"))
 
 
 def test_a_smaller_total_leaves_what_waits(store: Store) -> None:
     described, document, overrides = load_sweep("digits-mlp", [*TINY, LR])
-    events = sweep_runs(with_options(described, 9, "random", None), document, overrides, store)
+    events = sweep_runs(with_options(described, {"trials": 9, "sampler": "random"}), document, overrides, store)
     next(event for event in events if isinstance(event, CohortStarted))
     events.close()
     assert sweep(store, LR, trials=4)[-1].trials == {"completed": 4}
@@ -145,7 +147,7 @@ def test_a_searched_seed_is_what_it_says(store: Store) -> None:
 
 def test_a_network_that_does_not_fit_the_data_fails_alone(store: Store) -> None:
     described, document, overrides = load_sweep("digits-mlp", [*SHORT, "model.kind=choice(mlp, lenet5)"])
-    last = list(sweep_runs(with_options(described, 2, "grid", None), document, overrides, store))[-1]
+    last = list(sweep_runs(with_options(described, {"trials": 2, "sampler": "grid"}), document, overrides, store))[-1]
     assert last.trials == {"completed": 1, "failed": 1}
     assert "lenet5" in find_sweep(store, last.sweep).trials[1].message
 
@@ -170,7 +172,7 @@ def test_other_data_under_the_same_name_is_refused(store: Store, tmp_path: Path)
 
     def go(trials: int) -> Any:
         described, document, overrides = load_sweep("table", [*words, "train.duration=1 epochs", "model.hidden=[4]"])
-        chosen = with_options(described, trials, "random", None)
+        chosen = with_options(described, {"trials": trials, "sampler": "random"})
         return list(sweep_runs(chosen, document, overrides, store, name="rows"))[-1]
 
     path.write_text("x,y\n" + "".join(f"{i},{i % 2}\n" for i in range(80)))

@@ -1,0 +1,591 @@
+"""Sweeps as pictures: what the trials reached, how they got there, which values mattered.
+
+Every function returns a `Figure` of its own; nothing is shown, and pyplot's global state is not touched.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import Formatter, MaxNLocator
+from matplotlib.transforms import Bbox
+
+from dlx.errors import CannotWriteError
+from dlx.report.words import number, plural
+
+# Okabe and Ito's colours, which the color-blind can tell apart.
+BLUE, ORANGE, VERMILLION, GREEN, BLACK, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#000000", "#7A7A7A"
+COLORS = MappingProxyType({"completed": BLUE, "pruned": ORANGE, "diverged": VERMILLION, "failed": BLACK})
+LOST = ("diverged", "failed", "lost")
+"""The statuses of trials that have no value to compare."""
+
+SMALL = 8
+"""Points of the smallest text."""
+LABELLED_FRONT = 12
+"""A longer front is drawn without its trials' numbers."""
+LARGEST = 1e100
+"""What is beyond it, infinite or not a number is not drawn: Matplotlib multiplies coordinates."""
+SHOWN_TICKS = 16
+"""Of a categorical axis; of more choices only every other, every third, ... is named."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial: the searched values it had and what it reached."""
+
+    number: int
+    params: Mapping[str, Any]
+    value: float | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trial's monitored metric over its epochs."""
+
+    number: int
+    epochs: Sequence[float]
+    values: Sequence[float]
+    status: str
+
+
+def history(points: Sequence[Point], monitor: str, maximize: bool) -> Figure:
+    """What each trial reached, in their order, and the best so far."""
+    title = f"{_short(monitor)} of each trial"
+    with _style():
+        done = _completed(points)
+        if not done:
+            return _empty(title, _none_completed(points))
+        figure, axes = _axes(9, 5)
+        pruned = [point for point in points if point.status == "pruned" and _drawable(point.value)]
+        limits = _padded(*_span([_value(point) for point in [*done, *pruned]], maximize))
+        beyond = 0
+        for group, label, marker in ((done, "completed", "o"), (pruned, "pruned (last value)", "x")):
+            x, y = np.array([point.number for point in group]), np.array([_value(point) for point in group], float)
+            inside = (y >= limits[0]) & (y <= limits[1])
+            if inside.any():
+                color = COLORS[group[0].status]
+                axes.plot(x[inside], y[inside], marker, color=color, ms=5, alpha=0.75, label=label, ls="", zorder=3)
+            for high, mark in ((True, "^"), (False, "v")):  # at the edge that they are beyond
+                outside = x[y > limits[1] if high else y < limits[0]]
+                if len(outside):
+                    label = "_" if beyond else "beyond the axis"
+                    at = np.full(len(outside), limits[high])
+                    axes.plot(outside, at, mark, color=GREY, ms=6, ls="", label=label, clip_on=False, zorder=3)
+                    beyond += len(outside)
+        numbers = [point.number for point in done]
+        best = np.maximum.accumulate if maximize else np.minimum.accumulate
+        last = max(point.number for point in points if point.status in COLORS)
+        steps = best([_value(point) for point in done])
+        axes.step([*numbers, last], [*steps, steps[-1]], where="post", color=GREEN, lw=2, label="best so far", zorder=2.5)
+        lost = [(point.number, point.status) for point in points if point.status in LOST]
+        lost += [(p.number, "not finite") for p in points if p.status == "completed" and not _drawable(p.value)]
+        for status in (*LOST, "not finite"):
+            x = [trial for trial, its in lost if its == status]
+            if x:  # at the bottom: these have no value
+                (line,) = axes.plot(x, [0.02] * len(x), "|", color=_color(status), ms=10, mew=1.5, label=status)
+                line.set_transform(axes.get_xaxis_transform())
+        first, last = min(point.number for point in points), max(point.number for point in points)
+        margin = max(0.5, 0.02 * (last - first))
+        axes.set_xlim(first - margin, last + margin)
+        axes.set_ylim(*limits)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        _name(axes, title, _summary(points, done, maximize), "trial", _short(monitor))
+        _legend(figure)
+        return figure
+
+
+def parallel_coordinates(
+    points: Sequence[Point], keys: Sequence[str], log: Collection[str], monitor: str, maximize: bool
+) -> Figure:
+    """Completed trials as lines through their searched values to what they reached; an absent value breaks the line."""
+    title = f"Searched values and {_short(monitor, 32)}"
+    with _style():
+        done = _completed(points)
+        if not done:
+            return _empty(title, _none_completed(points))
+        if not keys:
+            return _empty(title, "No value is searched.")
+        figure, axes = _axes(max(8, 1.5 * len(keys) + 3), 6)
+        verticals = [_vertical([point.params.get(key, math.nan) for point in done], log=key in log) for key in keys]
+        values = np.array([_value(point) for point in done], float)
+        low, high = _span(values, maximize)
+        verticals.append(_vertical(np.clip(values, low, high).tolist(), log=False))
+        lines = np.array([vertical.positions for vertical in verticals]).T
+        badness = 1 - lines[:, -1] if maximize else lines[:, -1]
+        colors = mpl.colormaps["viridis"].resampled(256)
+        alpha = min(0.9, max(0.35, 10 / math.sqrt(len(done))))
+        for rank, index in enumerate(np.argsort(-badness, kind="stable")):  # the best are drawn last
+            color = colors(0.93 * badness[index])  # the brightest yellow cannot be seen on white
+            (line,) = axes.plot(lines[index], color=color, alpha=alpha, lw=1.2, marker=".", ms=4, zorder=2 + rank / len(done))
+            line.set_gid(f"trial {done[index].number}")
+        line.set(lw=2.4, alpha=1)
+        _draw_verticals(axes, verticals)
+        strip = np.linspace(1 if maximize else 0, 0 if maximize else 1, 64)[:, None]  # what the colours mean
+        shades = colors(0.93 * strip)
+        axes.imshow(shades, extent=(len(keys) + 0.02, len(keys) + 0.07, 0, 1), aspect="auto", origin="lower", zorder=4)
+        names = [f"{_folded(key)}\n(log)" if key in log else _folded(key) for key in keys]
+        axes.set_xticks(range(len(verticals)), [*names, _folded(monitor)], fontsize=SMALL + 0.5)
+        axes.get_xticklabels()[-1].set_fontweight("bold")
+        axes.set_xlim(-0.55, len(keys) + 0.5)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.tick_params(axis="x", length=0)
+        axes.spines[:].set_visible(False)
+        beyond = int(((values < low) | (values > high)).sum())
+        more = f"; {plural(beyond, 'value')} beyond the last axis" if beyond else ""
+        _name(axes, title, _summary(points, done, maximize) + more, "", "")
+        return figure
+
+
+def importance(importances: Mapping[str, float], monitor: str) -> Figure:
+    """Which searched values mattered, as shares of all that mattered."""
+    title = f"Importance for {_short(monitor, 32)}"
+    with _style():
+        known = {key: max(0.0, float(value)) for key, value in importances.items() if _drawable(value)}
+        total = sum(known.values())
+        if not total > 0:
+            return _empty(title, "No importance is known: it takes several completed trials whose values differ.")
+        ranked = sorted(known.items(), key=lambda item: (-item[1], item[0]))
+        shares = [100 * value / total for _, value in ranked]
+        figure, axes = _axes(9, 1.8 + 0.36 * len(ranked))
+        bars = axes.barh(range(len(ranked)), shares, color=BLUE, height=0.7)
+        axes.bar_label(bars, [_share(share) for share in shares], padding=4, fontsize=SMALL + 1)
+        axes.set_yticks(range(len(ranked)), [_short(key) for key, _ in ranked])
+        axes.set_ylim(len(ranked) - 0.4, -0.6)  # the most important on top
+        axes.set_xlim(0, max(shares) * 1.12)
+        axes.grid(visible=False, axis="y")
+        _name(axes, title, f"shares of {plural(len(ranked), 'searched value')}", "share of the importance (%)", "")
+        return figure
+
+
+def learning_curves(curves: Sequence[Curve], monitor: str, maximize: bool) -> Figure:
+    """The monitored metric of all trials by epoch, the best trial's on top; a pruned one ends in a small cross."""
+    title = f"{_short(monitor)} by epoch"
+    with _style():
+        drawn = [(curve, *_finite(curve)) for curve in curves]
+        drawn = [(curve, x, y) for curve, x, y in drawn if np.isfinite(y).any()]
+        if not drawn:
+            return _empty(title, "No trial has been evaluated yet.")
+        figure, axes = _axes(9, 5.5)
+        healthy = [entry for entry in drawn if entry[0].status not in LOST] or drawn
+        best = np.nanmax if maximize else np.nanmin
+        ranked = [entry for entry in healthy if entry[0].status == "completed"] or healthy
+        winner = (max if maximize else min)(ranked, key=lambda entry: best(entry[2]))
+        # The limits are percentiles of the healthy trials' values (see `_span`) and not their extremes:
+        # a few diverging curves leave the picture instead of flattening all others.
+        values = np.concatenate([y[np.isfinite(y)] for _, _, y in healthy])
+        limits = _padded(*_span(values, maximize))
+        alpha = min(0.7, max(0.15, 4 / math.sqrt(len(drawn))))
+        for curve, x, y in drawn:
+            alone = "." if np.isfinite(y).sum() == 1 else ""  # a line of one point is none
+            (line,) = axes.plot(x, y, marker=alone, ms=7, color=_color(curve.status), lw=0.9, alpha=alpha)
+            if curve is winner[0]:
+                line.set(color=BLACK, lw=2.2, alpha=1, zorder=5)
+            line.set_gid(f"trial {curve.number}")
+            if curve.status == "pruned":
+                end = np.flatnonzero(np.isfinite(y))[-1]
+                axes.plot(x[end], y[end], "x", color=ORANGE, ms=5, mew=1.2, gid=f"pruned {curve.number}", zorder=4)
+        first, last = min(x.min() for _, x, _ in drawn), max(x.max() for _, x, _ in drawn)
+        margin = 0.02 * (last - first) or 0.5
+        axes.set_xlim(first - margin, last + margin)
+        axes.set_ylim(*limits)
+        curve, x, y = winner
+        end = np.flatnonzero(np.isfinite(y))[-1]
+        at = (x[end], float(np.clip(y[end], *limits)))
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        label = axes.annotate(
+            f"trial {curve.number}", at, (6, 0), textcoords="offset points", va="center", annotation_clip=False
+        )
+        label.set(bbox=box, fontsize=SMALL + 1, fontweight="bold", zorder=6)
+        counts = Counter(curve.status for curve, _, _ in drawn)
+        handles = [Line2D([], [], color=BLACK, lw=2.2, label=f"best: trial {curve.number}, {number(float(best(y)))}")]
+        for status in sorted(counts):
+            mark = "x" if status == "pruned" else ""
+            handles.append(Line2D([], [], color=_color(status), marker=mark, ms=5, label=f"{counts[status]} {_short(status)}"))
+        whole = all((x == np.rint(x)).all() for _, x, _ in drawn)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=whole, steps=[1, 2, 5, 10]))
+        _name(axes, title, f"{plural(len(drawn), 'trial')}; {_better(maximize)}", "epoch", _short(monitor))
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL + 1)
+        return figure
+
+
+def pareto_front(
+    values: Sequence[tuple[int, float, float]],
+    front: Collection[int],
+    names: tuple[str, str],
+    maximize: tuple[bool, bool] | None = None,
+) -> Figure:
+    """Two objectives of each trial, the front's members joined. Unless told, the points show which way is better."""
+    title = f"{_short(names[1], 26)} against {_short(names[0], 26)}"
+    with _style():
+        drawn = [entry for entry in values if _drawable(entry[1]) and _drawable(entry[2])]
+        if not drawn:
+            return _empty(title, "No trial has completed yet with both objectives.")
+        figure, axes = _axes(8, 6)
+        members = sorted((entry for entry in drawn if entry[0] in front), key=lambda entry: entry[1:])
+        others = [entry for entry in drawn if entry[0] not in front]
+        on, off = (np.array([entry[1:] for entry in part], float).reshape(-1, 2) for part in (members, others))
+        senses = maximize or _senses(on, off)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        for column, name in enumerate("xy"):
+            shown = [*_span([entry[1 + column] for entry in drawn], senses[column]), *on[:, column]]
+            low, high = min(shown), max(shown)
+            if 0 < 100 * low <= high:  # parameters, seconds: most would be in a corner
+                axes.set(**{f"{name}scale": "log", f"{name}lim": (low / 1.3, high * 1.3)})
+            else:
+                axes.set(**{f"{name}lim": _padded(low, high)})
+        for scale in (axes.xaxis, axes.yaxis):
+            scale.set_major_formatter(_Plain())  # a new scale brought its own
+        box = Bbox.from_extents(axes.get_xlim()[0], axes.get_ylim()[0], axes.get_xlim()[1], axes.get_ylim()[1])
+        beyond = sum(not box.contains(x, y) for x, y in off)
+        if len(off):
+            axes.plot(off[:, 0], off[:, 1], "o", color=GREY, ms=5, alpha=0.55, mew=0, label="dominated")
+        if len(on):
+            # Between two members the better side ends where one of them is as good: the step's corner is on the bad side.
+            axes.step(on[:, 0], on[:, 1], where="pre" if senses[0] else "post", color=VERMILLION, lw=1.2, gid="front", zorder=3)
+            axes.plot(on[:, 0], on[:, 1], "D", color=VERMILLION, mec="white", ms=7, label="on the front", zorder=4)
+        details = f"{plural(len(drawn), 'trial')}, {len(on)} on the front"
+        details += f"; {beyond} beyond the axes" if beyond else ""
+        ways = [
+            f"{_short(name, 30)} ({'higher' if high else 'lower'} is better)" for name, high in zip(names, senses, strict=True)
+        ]
+        _name(axes, title, details, *(ways if maximize or len(drawn) > 1 else map(_short, names)))
+        _legend(figure)
+        if 0 < len(members) <= LABELLED_FRONT:
+            _label_front(figure, axes, members)
+        return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG; the file is the old picture or the new one, never half of it. Raises `CannotWriteError`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _style():
+            figure.savefig(temporary, format="png", dpi=150, facecolor="white")
+        temporary.replace(path)
+    except OSError as error:
+        raise CannotWriteError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # there is nothing to remove, unless it was interrupted
+            temporary.unlink()
+
+
+# ------------------------------------------------------------------------------------------------------------ which values
+
+
+def _drawable(value: Any) -> bool:
+    return _numeric(value) and abs(value) < LARGEST
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _value(point: Point) -> float:
+    assert point.value is not None
+    return float(point.value)
+
+
+def _completed(points: Iterable[Point]) -> list[Point]:
+    """In the order of their numbers."""
+    done = [point for point in points if point.status == "completed" and _drawable(point.value)]
+    return sorted(done, key=lambda point: point.number)
+
+
+def _finite(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs and values; what cannot be drawn is a gap."""
+    pairs = [(x, y if _drawable(y) else math.nan) for x, y in zip(curve.epochs, curve.values, strict=False) if _drawable(x)]
+    table = np.array(pairs, float).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _span(values: Sequence[float] | np.ndarray, maximize: bool) -> tuple[float, float]:
+    """From the best value to the worst that is within five times the distance from the best to the 90th percentile.
+
+    So a few values that are worse by orders of magnitude do not squeeze the others into a line.
+    """
+    ranked = np.sort(-np.asarray(values, float) if maximize else np.asarray(values, float))
+    usual = np.percentile(ranked, 90, method="lower") - ranked[0]
+    worst = ranked[ranked <= ranked[0] + 5 * usual][-1] if usual > 0 else ranked[-1]
+    return (-float(worst), -float(ranked[0])) if maximize else (float(ranked[0]), float(worst))
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    """With a margin, also around a single value."""
+    margin = 0.06 * (high - low)
+    if margin <= 1e-12 * max(abs(low), abs(high)):
+        margin = 0.05 * abs(low) or 0.5
+    return low - margin, high + margin
+
+
+def _senses(on: np.ndarray, off: np.ndarray) -> tuple[bool, bool]:
+    """Which objectives are maximized: as it must be for the front to dominate the others and not itself."""
+
+    def explained(senses: tuple[bool, bool]) -> int:
+        sign = np.where(senses, -1.0, 1.0)
+        members, others = on * sign, off * sign
+        below = (members[:, None] <= others).all(-1).any(0).sum() if len(on) else 0
+        within = ((members[:, None] <= members).all(-1) & (members[:, None] < members).any(-1)).any(0).sum()
+        return int(below) - 2 * len(off) * int(within) - int(within)
+
+    return max((False, False), (False, True), (True, False), (True, True), key=explained)  # of equals the first: both minimized
+
+
+# --------------------------------------------------------------------------------------------------------------- verticals
+
+
+@dataclass(frozen=True)
+class _Vertical:
+    """One axis of the parallel ones: where each trial crosses it, from 0 to 1 or nowhere (NaN), and its ticks."""
+
+    positions: np.ndarray
+    ticks: Sequence[tuple[float, str]]
+
+
+def _vertical(values: Sequence[Any], *, log: bool) -> _Vertical:
+    """An absent value is NaN."""
+    present = [value for value in values if not (isinstance(value, float) and math.isnan(value))]
+    if not all(_numeric(value) for value in present):
+        return _categorical(values)
+    raw = np.array([float(value) if _drawable(value) and (value > 0 or not log) else math.nan for value in values])
+    shown = raw[np.isfinite(raw)]
+    if not len(shown):
+        return _Vertical(raw, ())
+    low, high = float(shown.min()), float(shown.max())
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        return _Vertical(np.where(np.isfinite(raw), 0.5, math.nan), [(0.5, number(low))])
+    whole = all(value == int(value) for value in shown)
+    ticks = _log_ticks(low, high) if log else []
+    if len(ticks) < 2:
+        even = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
+        slack = 1e-9 * (high - low)
+        ticks = [float(tick) for tick in even if low - slack <= tick <= high + slack]
+    scale = math.log10 if log else float
+    start, width = scale(low), scale(high) - scale(low)
+    named = [((scale(tick) - start) / width, label) for tick, label in zip(ticks, _labels(ticks), strict=True)]
+    for at, end in ((0.0, low), (1.0, high)):  # how far the trials went, where there is room for it
+        if all(abs(at - place) > 0.045 for place, _ in named):
+            named.append((at, _written(end, 0.01 * (abs(end) if log else high - low))))
+    return _Vertical(((np.log10(raw) if log else raw) - start) / width, named)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten, or parts of them where there would be too few; nothing where the axis is too short for these."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for parts in ((1,), (1, 3), (1, 2, 5)):
+        every = [float(f"{part}e{decade}") for decade in decades for part in parts]
+        ticks = [tick for tick in every if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        if len(ticks) >= 3:
+            return ticks[:: math.ceil(len(ticks) / 8)]
+    return []
+
+
+def _categorical(values: Sequence[Any]) -> _Vertical:
+    """Choices at even distances; null is a choice, an absent value is none."""
+    names = [None if isinstance(value, float) and math.isnan(value) else _choice(value) for value in values]
+    choices = sorted({name for name in names if name is not None}, key=_natural)
+    places = {name: (at + 0.5) / len(choices) for at, name in enumerate(choices)}
+    every = math.ceil(len(choices) / SHOWN_TICKS)
+    ticks = [(places[name], _short(_unquoted(name), 16)) for name in choices[::every]]
+    return _Vertical(np.array([math.nan if name is None else places[name] for name in names]), ticks)
+
+
+def _choice(value: Any) -> str:
+    """JSON, in which a text, a number and null cannot be the same."""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _unquoted(choice: str) -> str:
+    """A text without its quotes, unless it is empty."""
+    return json.loads(choice) or choice if choice.startswith('"') else choice
+
+
+def _natural(text: str) -> tuple[str | int, ...]:
+    """`[64]` before `[128]`: texts and numbers alternate, so that like is compared with like."""
+    return tuple(int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]{1,18})", text)))
+
+
+def _draw_verticals(axes: Axes, verticals: Sequence[_Vertical]) -> None:
+    """The axes' lines and their ticks' names, left of them; those of the last, where no trial goes on, at its right."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+    for x, vertical in enumerate(verticals):
+        last = x == len(verticals) - 1
+        axes.axvline(x, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color=BLACK, lw=1, zorder=3.5)
+        for y, label in vertical.ticks:
+            axes.plot([x - 0.02, x], [y, y], color=BLACK, lw=1, zorder=3.5)
+            place, side = (0.1, "left") if last else (-0.04, "right")
+            axes.text(x + place, y, label, ha=side, va="center", fontsize=SMALL, bbox=box, zorder=5)
+
+
+# ------------------------------------------------------------------------------------------------------------------- words
+
+
+class _Plain(Formatter):
+    """Ticks as `_labels` writes them: no offset and no power of ten above the axis."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002
+        return f"{x:.3g}"
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        return _labels([float(value) for value in values])
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Three significant digits, or as many as it takes to tell neighbours apart."""
+    near = min(
+        (abs(after - before) for before, after in itertools.pairwise(ticks)), default=0.05 * max(map(abs, ticks), default=0.0)
+    )
+    return [_written(tick, 0.1 * near) for tick in ticks]
+
+
+def _written(value: float, tolerance: float) -> str:
+    """Three significant digits, or as many as come this near to it; whole numbers below a million in full."""
+    if abs(value) < 0.1 * tolerance:
+        return "0"
+    if 1000 <= abs(value) < 1e6 and value == int(value):
+        return str(int(value))
+    return next((text for n in range(3, 17) if abs(float(text := f"{value:.{n}g}") - value) <= tolerance), f"{value:.17g}")
+
+
+def _short(text: str, width: int = 40) -> str:
+    """On one line, without its middle where it is long, and never a formula."""
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    if len(text) > width:
+        kept = width - 1
+        text = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
+    return text.replace("$", r"\$")
+
+
+def _folded(text: str, width: int = 16) -> str:
+    """On up to three lines, broken after a dot, slash or underscore where there is one."""
+    lines = [""]
+    for part in re.findall(rf"[^._/]{{0,{width - 1}}}[._/]|[^._/]{{1,{width}}}", " ".join(text.split())):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    if len(lines) > 3:  # its end tells a key from its neighbours
+        lines = [f"…{lines[-3]}", *lines[-2:]]
+    return "\n".join(_short(line, width + 1) for line in lines)
+
+
+def _share(percent: float) -> str:
+    return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.1f} %" if percent >= 0.05 else "< 0.1 %"
+
+
+def _better(maximize: bool) -> str:
+    return "higher is better" if maximize else "lower is better"
+
+
+def _counts(points: Iterable[Point]) -> str:
+    """`90 completed, 8 diverged`, the most frequent first."""
+    counts = sorted(Counter(_short(point.status) for point in points).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {status}" for status, count in counts)
+
+
+def _none_completed(points: Sequence[Point]) -> str:
+    if any(point.status == "completed" for point in points):
+        return f"No completed trial has a finite value: {_counts(points)}."
+    return f"No trial has completed yet: {_counts(points)}." if points else "No trial has completed yet."
+
+
+def _summary(points: Sequence[Point], done: Sequence[Point], maximize: bool) -> str:
+    best = (max if maximize else min)(done, key=_value)
+    return f"{_counts(points)}; best {number(_value(best))} (trial {best.number}), {_better(maximize)}"
+
+
+def _color(status: str) -> str:
+    return COLORS.get(status, GREY)
+
+
+# ----------------------------------------------------------------------------------------------------------------- figures
+
+
+@contextlib.contextmanager
+def _style() -> Generator[None]:
+    """Matplotlib's own look, whatever the user's settings are; no warning of a name in a script that the font lacks."""
+    with matplotlib.style.context("default"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#DDDDDD", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=SMALL + 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_Plain())
+    return figure, axes
+
+
+def _name(axes: Axes, title: str, details: str, x: str, y: str) -> None:
+    """The title's second line says what of it is drawn."""
+    axes.set_title(f"{title}\n", loc="left", fontsize=12, fontweight="bold")
+    line = axes.annotate(details, (0, 1), (0, 7), "axes fraction", "offset points", annotation_clip=False)
+    line.set(fontsize=SMALL + 1, color="#444444")
+    axes.set_xlabel(x, fontsize=10)
+    axes.set_ylabel(y, fontsize=10)
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=SMALL + 1)
+
+
+def _empty(title: str, sentence: str) -> Figure:
+    figure, axes = _axes(8, 4)
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    axes.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=11, color="#444444", wrap=True, transform=axes.transAxes)
+    return figure
+
+
+def _label_front(figure: Figure, axes: Axes, members: Sequence[tuple[int, float, float]]) -> None:
+    """Each number beside its point, at the first place where it covers neither another number nor a point."""
+    figure.draw_without_rendering()  # the layout decides where the points are
+    dots = [axes.transData.transform(entry[1:]) for entry in members]
+    taken: list[Bbox] = []
+    places = [(r * dx, r * dy) for r in (7, 16, 26) for dx, dy in ((1, 1), (-1, -1), (1, -1), (-1, 1), (1.4, 0), (-1.4, 0))]
+    for trial, x, y in members:
+        for dx, dy in places:
+            arrow = {"arrowstyle": "-", "lw": 0.5, "color": GREY} if abs(dx) > 10 else None
+            label = axes.annotate(str(trial), (x, y), (dx, dy), textcoords="offset points", arrowprops=arrow)
+            label.set(ha="left" if dx > 0 else "right", va="bottom" if dy > 0 else "top" if dy < 0 else "center")
+            label.set(fontsize=SMALL + 1, fontweight="bold", zorder=6, gid=f"trial {trial}")
+            box = _text_box(label)
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and axes.bbox.containsy(box.y0)
+            if inside and not any(box.overlaps(other) for other in taken) and not any(box.contains(*dot) for dot in dots):
+                break
+            label.remove()
+        else:  # nowhere is free: then as near as possible
+            label = axes.annotate(str(trial), (x, y), places[0], textcoords="offset points", gid=f"trial {trial}")
+            label.set(fontsize=SMALL + 1, fontweight="bold", zorder=6)
+            box = _text_box(label)
+        taken.append(box)
+
+
+def _text_box(label: Annotation) -> Bbox:
+    """In pixels, without its arrow."""
+    label.get_window_extent()  # places the text
+    return Text.get_window_extent(label)

@@ -1,0 +1,243 @@
+"""A leg: a cohort from where its lanes stand to where they part, at a rung or at the end."""
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from dlx import engine
+from dlx.config.load import to_yaml
+from dlx.config.pruner import PrunerConfig
+from dlx.engine import Progress
+from dlx.errors import DataError, DeviceMemoryError, Status
+from dlx.events import CohortStarted, Decision, Event, Finished, Metrics, Notice, RungReached, SweepEvent
+from dlx.experiment.assemble import Assembly
+from dlx.experiment.clock import Stopwatch
+from dlx.experiment.environment import command_line, sources
+from dlx.experiment.interrupts import Interrupts
+from dlx.experiment.session import Manner, Rung, Session, checkpoint_folder
+from dlx.store import NewRun, Result, claim_run, rewind_run, start_runs
+from dlx.sweep.bench import Bench
+from dlx.sweep.pool import Lane
+from dlx.sweep.rungs import prune, rungs
+from dlx.sweep.work import Work
+
+
+class Leg:
+    """Trains lanes of one structure together, all from one step on."""
+
+    def __init__(
+        self,
+        work: Work,
+        bench: Bench,
+        lanes: Sequence[Lane],
+        pruner: PrunerConfig,
+        interrupts: Interrupts,
+        deadline: float | None,
+        *,
+        more: bool,
+    ) -> None:
+        self.work, self.bench, self.lanes, self.pruner = work, bench, list(lanes), pruner
+        self.interrupts, self.deadline, self.more = interrupts, deadline, more
+        self.watch = Stopwatch()
+        self.reached: RungReached | None = None
+
+    def run(self) -> Iterator[Event | SweepEvent]:
+        """Trains, and reports what has ended. Afterwards `going` has the lanes that go on."""
+        step, config = self.lanes[0].step, self.lanes[0].config
+        compiled, self.assembly = self.bench.assembly([lane.config for lane in self.lanes], exact=step > 0)
+        self.watch.lap("assemble")
+        numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
+        plan, cohort = self.assembly.plan, self.assembly.cohort
+        self.total = -(-plan.total_steps // plan.evaluate_every)
+        self.rungs = rungs(self.pruner, self.total)
+        yield CohortStarted(
+            numbers,
+            cohort.lanes,
+            step,
+            plan.total_steps,
+            self.assembly.program.parameters(),
+            compiled,
+        )
+        for event in cohort.prepare():
+            self.watch.lap(self.watch.phase(event))
+            yield event
+        if not compiled:
+            self.bench.took(config, self.watch.seconds["assemble"] + self.watch.seconds.get("compile", 0.0))
+        self._check_memory()
+        runs = self._begin_runs()
+        splits = ("validation" if self.assembly.program.feed.sizes["validation"] else "train", "test")
+        manner = Manner(command_line(), splits, self._keep, self._compare if self.rungs else None)
+        self.watch.lap("store")
+        spent = [lane.spent for lane in self.lanes]
+        self.training = Stopwatch()
+        session = Session(self.work.store, runs, self.assembly, self.training, self.interrupts, self.deadline, manner, spent)
+        try:
+            yield from self._follow(session)
+        finally:
+            for lane in self.lanes:
+                lane.held = False
+            self.watch.add(self.training)
+        if session.open and session.progress is not None:
+            parked = cohort.park(session.progress)
+            for index in session.open:
+                lane = self.lanes[index]
+                lane.step, lane.place, lane.held, lane.spent = parked.step, (parked, index), True, session.spent[index]
+        self.watch.lap("other")
+
+    @property
+    def going(self) -> list[Lane]:
+        """The lanes that wait for another leg."""
+        return [lane for lane in self.lanes if lane.held]
+
+    def unfinished(self) -> list[Lane]:
+        """The lanes whose result is not written down, after an error."""
+        trials = self.work.record.trials
+        ended = {(t.number, each.seed) for t in trials for each in t.trainings if each.status is not None}
+        return [lane for lane in self.lanes if lane.key not in ended]
+
+    def _follow(self, session: Session) -> Iterator[Event | SweepEvent]:
+        by_run = {lane.run: lane for lane in self.lanes}
+        results: list[Result] = []
+        for event in session.run(self._begin()):
+            if isinstance(event, Finished):
+                if event.status is not Status.INTERRUPTED:
+                    results.append(self._result(by_run[event.run], event.status, event.metrics, event.message))
+                    if event.status is Status.COMPLETED and checkpoint_folder(event.path).exists():
+                        _write_beside(event.path, by_run[event.run], self.assembly)
+                continue
+            if results:  # those pruned at a rung
+                yield from self.work.report(results)
+                results = []
+            if self.reached is not None:
+                yield self.reached
+                self.reached = None
+            yield event
+        yield from self.work.report(results)
+
+    def _begin(self) -> Generator[Event, Decision | None, Progress]:
+        """The lanes where they stand: fresh, as they were parked, or as their checkpoints have them."""
+        cohort = self.assembly.cohort
+        filled = [*self.lanes, *[self.lanes[-1]] * (cohort.lanes - len(self.lanes))]
+        if not self.lanes[0].step:
+            return (yield from cohort.start())
+        if all(lane.place is not None for lane in filled):
+            return cohort.gather([(progress, [index]) for progress, index in (lane.place for lane in filled if lane.place)])
+        try:
+            return (yield from cohort.restore([self._checkpoints(lane) for lane in filled]))
+        except DataError as error:
+            yield Notice(f"{error}: trials {', '.join(str(lane.trial.number) for lane in self.lanes)} begin again at step 0")
+            for lane in self.lanes:
+                lane.step, lane.curve = 0, {}
+                rewind_run(self.work.store, str(lane.run), 0)
+            return (yield from cohort.start())
+
+    def _begin_runs(self) -> list[str]:
+        """A run for each lane: the one it began with, set back to where the lane stands, or a new one."""
+        store, environment, plan = self.work.store, self.work.environment, self.assembly.plan
+        for lane in self.lanes:
+            if lane.run is not None and not lane.held:
+                claim_run(store, lane.run, environment["device"])
+                rewind_run(store, lane.run, lane.step)
+        fresh = [(index, lane) for index, lane in enumerate(self.lanes) if lane.run is None]
+        new = [
+            NewRun(
+                config=lane.config.model_dump(mode="json"),
+                environment={**environment, "data": self.bench.fingerprint(lane.config), "sources": sources(lane.config)},
+                steps_total=plan.total_steps,
+                steps_per_epoch=plan.steps_per_epoch,
+                monitor=plan.monitor,
+                direction="maximize" if plan.maximize else "minimize",
+                name=self._name(lane),
+                lanes=self.assembly.cohort.lanes,
+                lane=index,
+                command=command_line(),
+                device=environment["device"],
+            )
+            for index, lane in fresh
+        ]
+        started = start_runs(store, new, sweep=self.work.record.id, trials=[lane.key for _, lane in fresh])
+        for (_, lane), run in zip(fresh, started, strict=True):
+            lane.run = run
+        for lane in self.lanes:
+            lane.held = True
+        return [str(lane.run) for lane in self.lanes]
+
+    def _name(self, lane: Lane) -> str:
+        several = len(self.work.record.trials[lane.trial.number].trainings) > 1
+        seed = f".{lane.training.seed}" if several else ""
+        return f"{self.work.record.name or self.work.record.id}/{lane.trial.number}{seed}"
+
+    def _check_memory(self) -> None:
+        """Refuses a program that the device cannot hold, before it takes a step."""
+        needed, there = self.assembly.program.memory_bytes(), engine.memory_limit()
+        if needed > there:
+            raise DeviceMemoryError(
+                f"{self.assembly.cohort.lanes} lanes need {needed / 1e9:.1f} GB, and the device has {there / 1e9:.1f} GB: "
+                "lower train.batch_size or the model's sizes"
+            )
+
+    def _compare(self, number: int, values: Sequence[float]) -> Rung | None:
+        """Judges the lanes after an evaluation; of a trial with several seeds the mean counts, and all go the same way."""
+        at_work = [(lane, value) for lane, value in zip(self.lanes, values, strict=True) if value == value]  # no NaN
+        for lane, value in at_work:
+            lane.curve[number] = value
+        if number not in self.rungs or not at_work:
+            return None
+        curves = {trial.number: trial.curve for trial in self.work.record.trials}
+        mine: dict[int, list[Lane]] = {}
+        for lane, _ in at_work:
+            mine.setdefault(lane.trial.number, []).append(lane)
+        for trial, lanes in mine.items():
+            known = set.intersection(*(set(lane.curve) for lane in lanes))
+            curves[trial] = {at: fmean(lane.curve[at] for lane in lanes) for at in known}
+        doomed = prune(self.pruner, curves, list(mine), number, self.total, self.work.maximize)
+        out = {
+            index: f"pruned after evaluation {number} of {self.total}: {self.work.record.monitor} {values[index]:.4g}"
+            for index, lane in enumerate(self.lanes)
+            if values[index] == values[index] and lane.trial.number in doomed
+        }
+        going = len(at_work) - len(out)
+        self.reached = RungReached(number, self.total, tuple(sorted(doomed)), going)
+        leave = bool(out) and going > 0 and self._pays_to_part(number, going)
+        if out:  # a rung that changes nothing need not be written down
+            self._write_curves(at_work)
+        return Rung(out, leave, save=bool(out) or leave)
+
+    def _write_curves(self, lanes: Sequence[tuple[Lane, float]]) -> None:
+        results = [Result(*lane.key, None, curve=lane.curve) for lane, _ in lanes]
+        for _ in self.work.report(results):
+            pass  # nothing has ended yet
+
+    def _pays_to_part(self, number: int, going: int) -> bool:
+        """Whether those that go on should do so in another program: a smaller one, or with lanes of other cohorts."""
+        config = self.lanes[0].config
+        if self.more and going < self.bench.width(config):
+            return True
+        plan = self.assembly.plan
+        step = number * plan.evaluate_every
+        each = self.training.seconds.get("train", 0.0) / max(1, step - self.lanes[0].step)
+        return self.bench.pays(config, self.assembly.cohort.lanes, going, each * (plan.total_steps - step))
+
+    def _keep(self, metrics: Sequence[Metrics]) -> set[int]:
+        """The lanes to save: those that will be among the best once their results are written down."""
+        results = [
+            self._result(lane, Status.COMPLETED, scores, "") for lane, scores in zip(self.lanes, metrics, strict=True) if scores
+        ]
+        best = self.work.keepers(self.work.record.with_results(results))
+        mine = {(result.trial, result.seed) for result in results}
+        return {index for index, lane in enumerate(self.lanes) if lane.key in best & mine}
+
+    def _result(self, lane: Lane, status: Status, metrics: Metrics, message: str) -> Result:
+        known: Mapping[str, float] = {**metrics, "parameters": float(self.assembly.program.parameters())}
+        values = tuple(known.get(goal.metric, float("nan")) for goal in self.work.record.goals)
+        return Result(*lane.key, status, values if status is Status.COMPLETED else None, message, lane.curve)
+
+    def _checkpoints(self, lane: Lane) -> Path:
+        return checkpoint_folder(self.work.store.run_folder(str(lane.run)))
+
+
+def _write_beside(folder: Path, lane: Lane, assembly: Assembly) -> None:
+    """Writes beside a run's weights what evaluating them needs."""
+    engine.write_atomically(folder / "config.yaml", to_yaml(lane.config).encode())
+    engine.write_atomically(folder / "preprocessing.json", json.dumps(assembly.dataset.preprocessing, indent=1).encode())

@@ -1,0 +1,74 @@
+"""Trainings that wait for a cohort, and which of them train together next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlx import engine
+from dlx.config import Experiment
+from dlx.engine import Progress
+from dlx.store import Training, TrialRecord
+from dlx.sweep.bench import Bench
+from dlx.sweep.work import Key
+
+
+@dataclass(eq=False)
+class Lane:
+    """One training of a trial on its way."""
+
+    trial: TrialRecord
+    training: Training
+    config: Experiment
+    run: str | None
+    """Its run, once it has begun."""
+    step: int = 0
+    """Where it stands."""
+    held: bool = False
+    """Whether this process holds its run."""
+    place: tuple[Progress, int] | None = None
+    """Its state in memory: a cohort's, and which lane of it. Else, past step 0, its checkpoint is its state."""
+    curve: dict[int, float] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    attempts: int = 0
+    """How often it has failed."""
+
+    @property
+    def key(self) -> Key:
+        """Which training of the sweep it is."""
+        return self.trial.number, self.training.seed
+
+
+class Pool:
+    """Waiting lanes. Those of one structure that stand at one step can train together."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.lanes: list[Lane] = []
+
+    def next(self, *, more: bool) -> list[Lane]:
+        """Takes out the lanes of the next cohort: of those furthest on that are enough to be worth a program.
+
+        While there are `more` trials to come, lanes at a rung wait until they fill one; none are taken when all wait.
+        """
+        groups: dict[Any, list[Lane]] = {}
+        for lane in self.lanes:
+            groups.setdefault((lane.step, engine.structure(lane.config)), []).append(lane)
+        for (step, _), lanes in sorted(groups.items(), key=lambda group: -group[0][0]):
+            width = self.bench.width(lanes[0].config)
+            if step == 0 or not more or len(lanes) >= width:
+                size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more)
+                return self._take(_whole_trials(lanes, size))
+        return []
+
+    def _take(self, lanes: Sequence[Lane]) -> list[Lane]:
+        self.lanes = [lane for lane in self.lanes if lane not in lanes]
+        return list(lanes)
+
+
+def _whole_trials(lanes: Sequence[Lane], size: int) -> Sequence[Lane]:
+    """The first `size` lanes, without the seeds of a trial that does not fit whole; at least one lane."""
+    if size < len(lanes):
+        cut = lanes[size].trial.number
+        whole = [lane for lane in lanes[:size] if lane.trial.number != cut]
+        return whole or lanes[:size]
+    return lanes

@@ -1,0 +1,73 @@
+"""One process's work on a sweep: what it knows of it, what it reports, whose weights it keeps."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dlx.errors import Status
+from dlx.events import TrialFinished
+from dlx.experiment.session import checkpoint_folder
+from dlx.store import Result, Store, SweepRecord, TrialRecord, report_results
+
+Key = tuple[int, int]
+"""Which training: its trial's number, and which of the trial's seeds."""
+
+
+class Work:
+    """A worker's share of a sweep. `record` is the sweep as it stood at the last report."""
+
+    def __init__(self, store: Store, record: SweepRecord, worker: int, keep: int, environment: Mapping[str, Any]) -> None:
+        self.store, self.record, self.worker, self.keep, self.environment = store, record, worker, keep, environment
+        self._saved = self.keepers(record)
+        self.failures = 0
+        """Trials that failed one after the other."""
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the first objective is better."""
+        return self.record.direction == "maximize"
+
+    def statuses(self) -> dict[Status, int]:
+        """How many trials have ended, by how."""
+        return dict(Counter(trial.status for trial in self.record.trials if trial.status is not None))
+
+    def report(self, results: Sequence[Result]) -> Iterator[TrialFinished]:
+        """Writes results down, says which trials have ended with them, and removes weights that are no longer among the best."""
+        if not results:
+            return
+        self.record = report_results(self.store, self.record.id, self.worker, results)
+        ended = sorted({result.trial for result in results if result.status is not None})
+        keepers = self.keepers(self.record)
+        for key in {*self._saved, *((r.trial, r.seed) for r in results if r.status is not None)} - keepers:
+            run = self._training(key).run_id
+            if run is not None:
+                shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
+        self._saved = keepers
+        for trial in (self.record.trials[number] for number in ended):
+            if trial.status is not None:
+                self.failures = self.failures + 1 if trial.status is Status.FAILED else 0
+                yield self.finished(trial)
+
+    def finished(self, trial: TrialRecord) -> TrialFinished:
+        """A trial that has ended, as it is told."""
+        best = self.record.ranked[:1]
+        return TrialFinished(
+            trial.number,
+            trial.run_id,
+            trial.status or Status.RUNNING,
+            trial.message,
+            trial.value,
+            trial.params,
+            best=bool(best) and best[0].number == trial.number,
+            values=trial.values or (),
+            deviation=trial.deviation,
+        )
+
+    def keepers(self, record: SweepRecord) -> set[Key]:
+        """The trainings whose weights are kept: those of the best trials, or of several objectives of all on the front."""
+        best = record.front if len(record.goals) > 1 else record.ranked[: self.keep]
+        return {(trial.number, training.seed) for trial in best for training in trial.trainings}
+
+    def _training(self, key: Key) -> Any:
+        return next(each for each in self.record.trials[key[0]].trainings if each.seed == key[1])
