@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +16,10 @@ from dlx.cli import options
 from dlx.errors import DlxError
 
 Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, a name, or `latest`.")]
+
+
+FIRST = 8
+"""Of the best trials of another sweep, how many a new one begins with."""
 
 
 class SweepGroup(TyperGroup):
@@ -73,6 +81,16 @@ def run(
     max_time: Annotated[
         str | None, typer.Option("--max-time", "--timeout", metavar="DURATION", help="Stop after, say, '30 minutes'.")
     ] = None,
+    enqueue: Annotated[
+        list[str] | None,
+        typer.Option("--enqueue", metavar="'KEY=VALUE ...'", help="A trial to begin with. Can be given several times."),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option("--from", metavar="SWEEP", help=f"Begin with the {FIRST} best trials of another sweep.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes on this machine: one for each GPU, or for a share of the cores.")
+    ] = 1,
     join: Annotated[
         bool,
         typer.Option("--join", help="Work on it although another process of this machine does. From others it needs no word."),
@@ -90,10 +108,13 @@ def run(
     Exit codes as of `dlx train`: 0 complete, 75 interrupted (the same command continues), 78 for an impossible space.
     """
     from dlx.cli.train import wall_clock
+    from dlx.config import parse_override
+    from dlx.config.space import fits
     from dlx.config.sweep import load_sweep, with_options
     from dlx.report.console import for_people, print_json
     from dlx.report.sweeps import sweep_json, watch_sweep
-    from dlx.store import check_name, open_store
+    from dlx.store import check_name, find_sweep, open_store
+    from dlx.sweep.crew import Crew
 
     began = time.perf_counter()
     check_name(name)
@@ -112,12 +133,25 @@ def run(
         "retries": retries,
     }
     described = with_options(described, given)
+    queued = [{".".join(o.path): o.value for o in map(parse_override, shlex.split(words))} for words in enqueue or ()]
     limit = wall_clock(max_time) if max_time is not None else described.timeout.value if described.timeout is not None else None
-    with open_store(store) as opened:
+    with open_store(store) as opened, Crew(_for_a_worker(sys.argv[1:]), workers) if workers > 1 else nullcontext() as crew:
         from dlx.sweep.drive import sweep_runs
 
+        if like is not None:
+            queued += [dict(t.params) for t in find_sweep(opened, like).ranked if fits(described.search, t.params)][:FIRST]
+        described = described.model_copy(update={"enqueue": (*queued, *described.enqueue)})
+
         events = sweep_runs(
-            described, document, overrides, opened, name=name, max_seconds=limit, beside=join, change=allow_changed_space
+            described,
+            document,
+            overrides,
+            opened,
+            name=name,
+            max_seconds=limit,
+            beside=join or crew is not None,
+            change=allow_changed_space,
+            crew=crew,
         )
         imported = time.perf_counter() - began
         try:
@@ -129,6 +163,18 @@ def run(
     if as_json:
         print_json(sweep_json(finished, imported))
     raise typer.Exit(finished.status.exit_code)
+
+
+def _for_a_worker(arguments: Sequence[str]) -> list[str]:
+    """The words of this command without those that are for its first process alone."""
+    words = iter(arguments)
+    kept = []
+    for word in words:
+        if word == "--workers":
+            next(words)
+        elif not word.startswith("--workers=") and word not in ("--json", "-v", "--verbose", "-q", "--quiet", "--join"):
+            kept.append(word)
+    return kept
 
 
 def list_(store: options.Store = None, as_json: options.AsJson = False) -> None:
@@ -177,8 +223,6 @@ def export(
     format_: Annotated[str, typer.Option("--format", metavar="csv|json", help="What to write.")] = "csv",
 ) -> None:
     """Write all trials to stdout, one a line."""
-    import sys
-
     from dlx.errors import UsageError
     from dlx.report.console import print_json
     from dlx.report.sweeps import trials_csv, trials_json

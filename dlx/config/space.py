@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from dlx.config.experiment import Experiment
+from dlx.config.experiment import Experiment, variants
 from dlx.config.lane import Config
 from dlx.config.load import Document, validate
 from dlx.config.overrides import Override
@@ -97,6 +97,11 @@ def fits(space: Space, params: Mapping[str, Any]) -> bool:
     return all(key in space and _contains(space[key], value) for key, value in params.items())
 
 
+def structural(space: Space) -> set[str]:
+    """The keys whose values choose the compiled program; all others are traced numbers in it."""
+    return {key for key, found in space.items() if not _is_lane(key) or (isinstance(found, Choice) and None in found.choices)}
+
+
 def ordered(space: Space) -> list[str]:
     """The keys, each after those that its conditions name. Raises `ConfigError` when conditions run in a circle."""
     graph = {key: [other for other in dimension.when if other in space] for key, dimension in space.items()}
@@ -145,6 +150,16 @@ def check_space(space: Space, document: Document, overrides: Sequence[Override])
                 mistake = _mistake(document, overrides, chosen)
                 if mistake and _mistake(document, overrides, _with_dependents(space, chosen, base)):
                     raise ConfigError(_refusal(dimension, key, chosen, mistake)) from mistake
+
+
+def _is_lane(key: str) -> bool:
+    *sections, name = key.split(".")
+    holders: list[type[Config]] = [Experiment]
+    for section in sections:
+        fields = [holder.model_fields[section] for holder in holders if section in holder.model_fields]
+        holders = [cls for field in fields for cls in variants(field.annotation).values()]
+    holders = [holder for holder in holders if name in holder.model_fields]
+    return bool(holders) and all(name in holder.lane_fields() for holder in holders)
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:

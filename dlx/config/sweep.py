@@ -58,6 +58,10 @@ class Sweep(Config):
     """When to start no more trials."""
     batch: Count | None = None
     """How many trials are asked for at once."""
+    group: Count | None = None
+    """How many trials of a batch share the values that choose the compiled program, so that it is worth compiling."""
+    enqueue: tuple[dict[str, Any], ...] = ()
+    """Trials to begin with: values by searched key; the sampler chooses those that are left out."""
     keep: Count = 1
     """Of how many of the best trials the weights are kept. Of several objectives: of all on the front."""
     target: float | None = None

@@ -69,7 +69,7 @@ class Bench:
 
     def size(self, count: int, config: Experiment, *, full: bool) -> int:
         """How many of `count` waiting lanes to train at once; with `full` as many as leave no lane of a program idle."""
-        mapped, most = self._is_mapped(config), self._most_lanes(config)
+        mapped, most = self._is_mapped(config), self.most_lanes(config)
         # Lanes that take turns cost time each: none may be idle. Of the others a few idle ones cost less than a program.
         return min(most, 1 << (count.bit_length() - 1)) if mapped or full else min(most, count)
 
@@ -132,6 +132,7 @@ class Bench:
             self._mapped[key] = placement.within == "map"
         return self._mapped[key]
 
-    def _most_lanes(self, config: Experiment) -> int:
+    def most_lanes(self, config: Experiment) -> int:
+        """The most lanes of this structure that train at once."""
         most = MOST_MAPPED if self._is_mapped(config) else engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
         return max(1, min(most, self._most.get(engine.structure(config), most)))

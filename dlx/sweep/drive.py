@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlx import engine
 from dlx.config import Experiment, Override
 from dlx.config.load import Document, differences, validate
 from dlx.config.sampler import GridSampler
-from dlx.config.space import apply, check_space, fitted
+from dlx.config.space import Space, apply, check_space, fits, fitted
 from dlx.config.sweep import Objective, Sweep
 from dlx.engine import Plan
 from dlx.errors import (
@@ -46,13 +46,17 @@ from dlx.store import (
     take_trials,
 )
 from dlx.sweep.bench import Bench
+from dlx.sweep.crew import Crew
 from dlx.sweep.leg import Leg
 from dlx.sweep.pool import Lane, Pool
-from dlx.sweep.propose import BATCH, Mirror, Proposer, grid_size
+from dlx.sweep.propose import Mirror, Proposer, grid_size
 from dlx.sweep.work import Work
 
 MOST_DIGITS = "9999999.99"
 """Of a trial's number and seed, in the name of its run."""
+COHORTS = 4
+"""Of proposals at a time of a sampler that learns nothing, where the search is over structure."""
+POLL_SECONDS = 0.5
 MOST_POINTS = 10_000
 """Of a grid that is to be tried whole."""
 
@@ -70,10 +74,11 @@ def sweep_runs(
     max_seconds: float | None = None,
     beside: bool = False,
     change: bool = False,
+    crew: Crew | None = None,
 ) -> Iterator[Event | SweepEvent]:
     """Runs a sweep to its number of trials; the same sweep again continues it. Ends with `SweepFinished`.
 
-    `beside` works on it together with other processes of this machine; `change` lets the sweep of that name have another
+    `beside` works on it together with other processes of this machine, such as the `crew`, which is waited for; `change` lets the sweep of that name have another
     description from now on. Raises `ConfigError` for an impossible space, or for a name that another sweep has;
     `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how long to search.
     """
@@ -86,9 +91,21 @@ def sweep_runs(
     check_space(space, document, overrides)
     if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
         raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
+    _check_enqueued(sweep.enqueue, space, sweep.sampler.kind)
     with Interrupts() as interrupts:
-        stretch = _Stretch(sweep.model_copy(update={"search": space}), document, overrides, base, store, interrupts)
+        stretch = _Stretch(sweep.model_copy(update={"search": space}), document, overrides, base, store, interrupts, crew)
         yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds, beside, change)
+
+
+def _check_enqueued(enqueue: Sequence[Mapping[str, Any]], space: Space, sampler: str) -> None:
+    if enqueue and sampler == "grid":
+        raise ConfigError("enqueue: a grid has its own order: leave it out, or take another sampler")
+    for params in enqueue:
+        for key in params:
+            if key not in space:
+                raise ConfigError(f"enqueue: {key} is not searched; the search has {', '.join(space)}")
+            if not fits(space, {key: params[key]}):
+                raise ConfigError(f"enqueue: {key}={params[key]} is not among what is searched; widen search {key}")
 
 
 class _Stretch:
@@ -102,9 +119,10 @@ class _Stretch:
         base: Experiment,
         store: Store,
         interrupts: Interrupts,
+        crew: Crew | None,
     ) -> None:
         self.sweep, self.document, self.overrides, self.base = sweep, document, tuple(overrides), base
-        self.store, self.interrupts = store, interrupts
+        self.store, self.interrupts, self.crew = store, interrupts, crew
         self.watch, self.bench = Stopwatch(), Bench()
         self.pool = Pool(self.bench)
 
@@ -118,7 +136,9 @@ class _Stretch:
         self.total = self._total()
         new = self._describe(name, plan)
         record, worker = self._take_sweep(new, beside, change)
-        self.proposer = Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, record.goals)
+        self.proposer = Proposer(
+            self.sweep.search, self.sweep.sampler, self.base_tree, record.goals, self.sweep.enqueue, self.sweep.group
+        )
         self.work = Work(self.store, record, worker, self.sweep.keep, environment)
         yield SweepStarted(
             record.id,
@@ -138,6 +158,10 @@ class _Stretch:
                     if isinstance(event, CohortStarted):
                         mirror.update(self.work.record.trials)  # what the cohorts before this one found
                     yield event
+                if self.crew is not None:
+                    codes = self.crew.finish(stop=self._stopping())
+                    yield from (Notice(f"a worker ended with exit code {code}") for code in codes if code > 0)
+                    yield from self._news()
                 mirror.update(self.work.record.trials)
                 self.watch.lap("store")
                 if failure := mirror.failure():
@@ -172,26 +196,36 @@ class _Stretch:
         while not self._stopping() and self._satisfied() is None and self._broken() is None:
             if lanes := self.pool.next(more=more):
                 yield from self._train(lanes, more=more)
-            elif more:
-                taken = self._take_trials()
-                more = bool(taken)
-                yield from self._admit(taken)
-            else:
-                return
+                continue
+            others = self.crew is not None and self.crew.running()
+            taken = self._take_trials()
+            more = bool(taken)
+            yield from self._admit(taken)
+            if not taken and not self.pool.lanes:
+                if not others:
+                    return
+                time.sleep(POLL_SECONDS)  # a worker that dies leaves its trials to us
+                yield from self._news()
 
     def _take_trials(self) -> list[TrialRecord]:
         """Trials that nobody works on any more, or the next proposals, written down before anything of them is run."""
-        usual = self.proposer.batch or (BATCH if self.total is None else self.total)
-        size = self.sweep.batch or max(1, usual)
+        size = self.sweep.batch or self.proposer.batch
+        if size is None:  # as many as train at once, and some cohorts' worth where they will be of many structures
+            size = self.bench.most_lanes(self.base) * (COHORTS if self.proposer.structural else 1)
         taken = take_trials(self.store, self.work.record.id, self.work.worker, size, self.sweep.seeds, self._propose)
         self.watch.lap("store")
         self.work.record = find_sweep(self.store, self.work.record.id)
         return taken
 
+    def _news(self) -> Iterator[SweepEvent]:
+        self.work.record = find_sweep(self.store, self.work.record.id)
+        yield from self.work.news()
+
     def _propose(self, record: SweepRecord, count: int) -> list[Proposal]:
         self.watch.lap("store")
+        workers = max(sum(worker.alive for worker in record.workers), self.crew.size if self.crew is not None else 1)
         try:
-            return self.proposer.ask(record.trials, count)
+            return self.proposer.ask(record.trials, -(-count // workers))
         finally:
             self.watch.lap("sampler")
 

@@ -9,7 +9,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import islice, takewhile
@@ -19,25 +19,38 @@ from typing import Any, Final
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dlx.config import sampler as chosen
 from dlx.config.sampler import SamplerConfig
-from dlx.config.space import Choice, Dimension, FloatRange, IntRange, Space, active, fits, ordered
+from dlx.config.space import Choice, Dimension, FloatRange, IntRange, Space, active, fits, ordered, structural
 from dlx.errors import ConfigError, Status
 from dlx.store import Goal, Proposal, TrialRecord
 
 BATCH: Final = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
+GROUP: Final = 8
+"""Of a batch, how many trials share a compiled program where the search is over structure."""
 _OPENINGS: Final = 5
 
 
 class Proposer:
     """Asks a sampler for trials, given those that there are. Raises `ConfigError` for a sampler that cannot do the search."""
 
-    def __init__(self, space: Space, sampler: SamplerConfig, base: Mapping[str, Any], goals: Sequence[Goal]) -> None:
-        self.space, self.sampler, self.base = space, sampler, base
+    def __init__(
+        self,
+        space: Space,
+        sampler: SamplerConfig,
+        base: Mapping[str, Any],
+        goals: Sequence[Goal],
+        first: Sequence[Mapping[str, Any]] = (),
+        group: int | None = None,
+    ) -> None:
+        self.space, self.sampler, self.base, self.first = space, sampler, base, first
+        learns = isinstance(sampler, chosen.TpeSampler | chosen.GpSampler)
+        self.structural = structural(space)
+        self.group = group or (GROUP if learns and self.structural else 1)
         self.directions = [goal.direction for goal in goals]
         optuna.logging.disable_default_handler()
         if len(goals) > 1 and isinstance(sampler, chosen.CmaEsSampler):
@@ -67,10 +80,18 @@ class Proposer:
                 return [Proposal(point, {}) for point in islice(grid(self.space, self.base), told, told + count)]
             case chosen.QmcSampler():
                 return [Proposal(point, {}) for point in self._sobol(told, count)]
-        study = optuna.create_study(directions=self.directions, sampler=_sampler(self.sampler, self.space, told))
+        sampler = _sampler(self.sampler, self.space, told)
+        study = optuna.create_study(directions=self.directions, sampler=sampler)
         study.add_trials([self.frozen(trial) for trial in past])
-        params = [self._suggest(study.ask()) for _ in range(count)]
-        return [Proposal(p, t.system_attrs) for p, t in zip(params, study.get_trials(deepcopy=False)[told:], strict=True)]
+        found: list[dict[str, Any]] = []
+        for number in range(told, told + count):
+            if number < len(self.first):
+                study.enqueue_trial(self._labels(self.first[number]))
+            shared = self._labels({k: v for k, v in found[-1].items() if k in self.structural}) if found else {}
+            study.sampler = _fixed(sampler, shared) if len(found) % self.group and number > len(self.first) else sampler
+            trial = study.ask()
+            found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
+        return [Proposal(p, t.system_attrs) for p, t in zip(found, study.get_trials(deepcopy=False)[told:], strict=True)]
 
     def frozen(self, trial: TrialRecord) -> FrozenTrial:
         """A stored trial as Optuna keeps it. One of another space than this is a failure without values."""
@@ -87,11 +108,12 @@ class Proposer:
             system_attrs=dict(trial.notes),
         )
 
-    def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+    def _complete(self, draw: Callable[[str, Dimension], Any]) -> dict[str, Any]:
+        """A value for every key that is active, given those before it."""
         found: dict[str, Any] = {}
         for key in ordered(self.space):
             if active(self.space, found, key, self.base):
-                found[key] = _value(trial, key, self.space[key])
+                found[key] = draw(key, self.space[key])
         return found
 
     def _sobol(self, start: int, count: int) -> Iterator[dict[str, Any]]:
@@ -102,13 +124,10 @@ class Proposer:
         engine = Sobol(len(keys), scramble=True, rng=np.random.default_rng(_seed(vars(self.sampler)["seed"], 0)))
         if start:
             engine.fast_forward(start)
-        for _ in range(count):
-            unit = engine.random(1)[0]  # (keys,)
-            found: dict[str, Any] = {}
-            for key in keys:
-                if active(self.space, found, key, self.base):
-                    found[key] = _at(self.space[key], float(unit[keys.index(key)]))
-            yield found
+        for number in range(start, start + count):
+            given = self.first[number] if number < len(self.first) else {}
+            place = dict(zip(keys, engine.random(1)[0], strict=True))
+            yield self._complete(lambda key, d, given=given, place=place: given.get(key, _at(d, float(place[key]))))
 
     def _labels(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {key: _label(value) if isinstance(self.space[key], Choice) else value for key, value in params.items()}
@@ -268,6 +287,12 @@ def _sampler(config: SamplerConfig, space: Space, told: int) -> BaseSampler:
                     seed=_seed(config.seed, told),
                 )
         return RandomSampler(seed=_seed(vars(config).get("seed", 0), told))
+
+
+def _fixed(sampler: BaseSampler, labels: Mapping[str, Any]) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return PartialFixedSampler(dict(labels), sampler)
 
 
 def _population(config: chosen.CmaEsSampler, space: Space) -> int:

@@ -20,6 +20,7 @@ class Work:
     def __init__(self, store: Store, record: SweepRecord, worker: int, keep: int, environment: Mapping[str, Any]) -> None:
         self.store, self.record, self.worker, self.keep, self.environment = store, record, worker, keep, environment
         self._saved = self.keepers(record)
+        self._told = {trial.number for trial in record.trials if trial.status is not None}
         self.failures = 0
         """Trials that failed one after the other."""
 
@@ -37,15 +38,19 @@ class Work:
         if not results:
             return
         self.record = report_results(self.store, self.record.id, self.worker, results)
-        ended = sorted({result.trial for result in results if result.status is not None})
         keepers = self.keepers(self.record)
         for key in {*self._saved, *((r.trial, r.seed) for r in results if r.status is not None)} - keepers:
             run = self._training(key).run_id
             if run is not None:
                 shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
         self._saved = keepers
-        for trial in (self.record.trials[number] for number in ended):
-            if trial.status is not None:
+        yield from self.news()
+
+    def news(self) -> Iterator[TrialFinished]:
+        """The trials that have ended and were not told yet, those of other workers too."""
+        for trial in self.record.trials:
+            if trial.status is not None and trial.number not in self._told:
+                self._told.add(trial.number)
                 self.failures = self.failures + 1 if trial.status is Status.FAILED else 0
                 yield self.finished(trial)
 
