@@ -1,8 +1,9 @@
-"""Wall time of `dlx sweep` against Optuna with a plain PyTorch loop: same space, trials, net, data, epochs and machine.
+"""Wall time of `dlx sweep` against other searches: same space, trials, net, data, epochs and machine.
 
-Three contenders, one after the other, start to exit: (a) dlx, (b) Optuna and PyTorch in one process, (c) Optuna with a
-process for each trial, two at a time. dlx proposes the trials; the others train the same list. Progress goes to stderr, one
-JSON object to stdout (and to --out).
+The contenders, one after the other, start to exit: (a) dlx, (b) Optuna and a plain PyTorch loop in one process, (c) the same
+with a process for each trial, two at a time, (d) Ray Tune around the same loop, one core a trial, (e) Keras Tuner in one
+process. dlx proposes the trials; the others train the same list. Progress goes to stderr, one JSON object to stdout (and to
+--out).
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from dlx.config.space import apply
 from dlx.config.sweep import load_sweep
 from dlx.experiment.assemble import load_data
 
-PEER = Path(__file__).resolve().parent / "peers" / "optuna_pytorch.py"
+PEERS = Path(__file__).resolve().parent / "peers"
 SPACE = [
     "optimizer.lr=tag(log, interval(1e-4, 1e-1))",
     "model.dropout=interval(0, 0.6)",
@@ -45,7 +47,7 @@ def main() -> None:
         ours, theirs = [], []
         for turn in range(1, options.repeats + 1):
             ours.append(run_dlx(options, words, folder, turn))
-            theirs.append(run_peer(options, told, folder, []))
+            theirs.append(run_peer(options, told, folder))
             say(f"{turn}/{options.repeats}: dlx {ours[-1]['wall']:.1f} s, (b) {theirs[-1]['wall']:.1f} s")
         answer = {
             "command": sys.argv,
@@ -56,9 +58,17 @@ def main() -> None:
             "ratio_b": statistics.median(r["wall"] for r in theirs) / statistics.median(r["wall"] for r in ours),
             "ratio_b_cold": statistics.median(r["wall"] for r in theirs) / cold["wall"],
         }
+        ours_median = answer["dlx"]["wall"]["median"]
+        for letter, script, python in (
+            ("d", "ray_tune.py", options.ray_python),
+            ("e", "keras_tuner_peer.py", options.keras_python),
+        ):
+            if python:
+                answer[letter] = run_search(options, told, folder, letter, [python, str(PEERS / script)])
+                answer[f"ratio_{letter}"] = answer[letter]["wall"] / ours_median
         if options.processes:
             answer["c"] = run_processes(options, told, folder)
-            answer["ratio_c"] = answer["c"]["wall"] / statistics.median(r["wall"] for r in ours)
+            answer["ratio_c"] = answer["c"]["wall"] / ours_median
     text = json.dumps(answer, indent=2)
     print(text)
     if options.out:
@@ -74,10 +84,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--processes", type=int, default=0, help="so many trials of (c), whose time is scaled to all of them")
     parser.add_argument("--torch-python", default=os.environ.get("DLX_TORCH_PYTHON"), help="a Python with PyTorch and Optuna")
+    parser.add_argument(
+        "--ray-python", default=os.environ.get("DLX_RAY_PYTHON"), help="a Python with PyTorch and Ray Tune: (d)"
+    )
+    parser.add_argument(
+        "--keras-python", default=os.environ.get("DLX_KERAS_PYTHON"), help="one with PyTorch and Keras Tuner: (e)"
+    )
+    parser.add_argument("--peer-repeats", type=int, default=1, help="runs of (d) and (e)")
+    parser.add_argument(
+        "--peer-trials", type=int, default=0, help="so many trials of (d) and (e), and a quarter: then by a line"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if not options.torch_python:
         parser.error("no Python with PyTorch: set DLX_TORCH_PYTHON or give --torch-python")
+    if options.peer_repeats < 1 or options.peer_trials in (1, 2, 3):
+        parser.error("--peer-repeats is at least 1, --peer-trials at least 4")
     return options
 
 
@@ -112,11 +134,36 @@ def trials(options: argparse.Namespace, words: list[str], folder: Path) -> str:
 
 
 def run_peer(
-    options: argparse.Namespace, told: str, folder: Path, more: list[str], threads: int | None = None
+    options: argparse.Namespace,
+    told: str,
+    folder: Path,
+    more: Sequence[str] = (),
+    threads: int | None = None,
+    program: Sequence[str] = (),
 ) -> dict[str, Any]:
-    command = [options.torch_python, str(PEER), "--data", str(folder / "data.npz"), "--epochs", str(options.epochs)]
-    command += ["--threads", str(threads or os.cpu_count() or 1), *more]
+    """One run of a peer, of (b) unless told otherwise."""
+    command = [*(program or (options.torch_python, str(PEERS / "optuna_pytorch.py"))), "--data", str(folder / "data.npz")]
+    command += ["--epochs", str(options.epochs), "--threads", str(threads or os.cpu_count() or 1), *more]
     return timed(command, folder, {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, told)
+
+
+def run_search(options: argparse.Namespace, told: str, folder: Path, letter: str, program: list[str]) -> dict[str, Any]:
+    """(d), (e): all trials; or --peer-trials of them and a quarter of those, and from the two a line to all."""
+    parts = json.loads(told)
+    every = len(parts["configs"])
+    some = options.peer_trials if 0 < options.peer_trials < every else every
+    runs: dict[int, list[dict[str, Any]]] = {}
+    for size in [every] if some == every else [some // 4, some]:
+        first = json.dumps({name: part[:size] for name, part in parts.items()})
+        runs[size] = [run_peer(options, first, folder, program=program) for _ in range(options.peer_repeats)]
+    walls = {size: spread([run["wall"] for run in of_size]) for size, of_size in runs.items()}
+    say(f"({letter}): " + ", ".join(f"{size} trials {wall['median']:.1f} s" for size, wall in walls.items()))
+    answer = {"trials": every, "measured": walls, "last": runs[some][-1]}
+    if some == every:
+        return {**answer, "extrapolated": False, "wall": walls[every]["median"]}
+    each = (walls[some]["median"] - walls[some // 4]["median"]) / (some - some // 4)
+    start = walls[some]["median"] - each * some
+    return {**answer, "extrapolated": True, "seconds_a_trial": each, "seconds_start": start, "wall": start + each * every}
 
 
 def run_processes(options: argparse.Namespace, told: str, folder: Path) -> dict[str, Any]:

@@ -228,6 +228,40 @@ class SweepFinished:
     """Of several objectives: the trials that none beats in all."""
 
 
+@dataclass(frozen=True)
+class PlannedGroup:
+    """Trials of a first batch that would train on one program."""
+
+    trials: int
+    lanes: int
+    parameters: int
+    total_steps: int
+    memory_bytes: int
+    compile_seconds: float
+    values: Mapping[str, Any]
+    """Those of the searched values that choose the program."""
+
+
+@dataclass(frozen=True)
+class SweepPlanned:
+    """What a sweep's dry run found. Nothing was started or stored."""
+
+    total: int | None
+    batch: int
+    monitor: str
+    maximize: bool
+    device: str
+    search: Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    pruner: Mapping[str, Any]
+    rungs: tuple[int, ...]
+    """The evaluations at which trials are compared, and how many there are in all."""
+    evaluations: int
+    groups: tuple[PlannedGroup, ...]
+    failures: tuple[str, ...]
+    """What is wrong with proposals that could not be trained."""
+
+
 SweepEvent = SweepStarted | CohortStarted | RungReached | TrialFinished | SweepFinished
 Event = DataLoaded | Notice | Compiling | Compiled | Started | Measured | Evaluated | Checkpointed | Finished
 

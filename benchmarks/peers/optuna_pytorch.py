@@ -15,7 +15,6 @@ from typing import Any
 BEGIN = time.perf_counter()
 
 import numpy as np  # noqa: E402  (imports are part of what is measured)
-import optuna  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -51,6 +50,8 @@ def train(config: dict[str, Any], data: dict[str, torch.Tensor], epochs: int) ->
 
 
 def main() -> None:
+    import optuna  # here: Ray's environment, which imports `train`, has none
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="NPZ with train_x, train_y, validation_x, validation_y")
     parser.add_argument("--epochs", type=int, required=True)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -98,6 +99,9 @@ def run(
     allow_changed_space: Annotated[
         bool, typer.Option("--allow-changed-space", help="Let the sweep of that name go on with another description.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the space and the programs of a first batch; train nothing.")
+    ] = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
@@ -112,7 +116,8 @@ def run(
     from dlx.config.space import fits
     from dlx.config.sweep import load_sweep, with_options
     from dlx.report.console import for_people, print_json
-    from dlx.report.sweeps import sweep_json, watch_sweep
+    from dlx.report.sweep_progress import watch_sweep
+    from dlx.report.sweeps import sweep_json
     from dlx.store import check_name, find_sweep, open_store
     from dlx.sweep.crew import Crew
 
@@ -135,6 +140,11 @@ def run(
     described = with_options(described, given)
     queued = [{".".join(o.path): o.value for o in map(parse_override, shlex.split(words))} for words in enqueue or ()]
     limit = wall_clock(max_time) if max_time is not None else described.timeout.value if described.timeout is not None else None
+    if dry_run:
+        from dlx.cli.dry_run import show_sweep_plan
+
+        show_sweep_plan(described, document, overrides, limit, as_json=as_json)
+        return
     with open_store(store) as opened, Crew(_for_a_worker(sys.argv[1:]), workers) if workers > 1 else nullcontext() as crew:
         from dlx.sweep.drive import sweep_runs
 
@@ -239,6 +249,43 @@ def export(
             raise UsageError(f"--format {format_}: write csv or json")
 
 
+def importance(sweep: Sweep, store: options.Store = None, as_json: options.AsJson = False) -> None:
+    """Show how much each searched value matters: its share in the spread of the objective, by PED-ANOVA."""
+    from dlx.errors import UsageError
+    from dlx.report.console import for_output, print_json
+    from dlx.report.sweeps import importance_table
+    from dlx.store import find_sweep, open_store
+    from dlx.sweep.propose import importances
+
+    with open_store(store, create=False) as opened:
+        found = find_sweep(opened, sweep)
+    shares = importances(found)
+    if not shares:
+        raise UsageError(f"sweep {found.id} has {len(found.ranked)} completed trials: too few to tell what matters")
+    if as_json:
+        print_json({"sweep": found.id, "importance": shares})
+    else:
+        for_output().print(importance_table(shares))
+
+
+def plot(
+    sweep: Sweep,
+    store: options.Store = None,
+    to: Annotated[Path | None, typer.Option("--to", help="A folder.", show_default="sweeps/ID beside the store")] = None,
+) -> None:
+    """Draw a sweep as PNG files: history, parallel coordinates, importance, learning curves."""
+    from dlx.report.console import for_output
+    from dlx.report.sweep_pictures import draw_sweep
+    from dlx.store import find_sweep, open_store
+    from dlx.sweep.propose import importances
+
+    with open_store(store, create=False) as opened:
+        found = find_sweep(opened, sweep)
+        folder = to or opened.folder / "sweeps" / found.id
+        for path in draw_sweep(opened, found, importances(found), folder):
+            for_output().print(str(path), soft_wrap=True)
+
+
 sweep = typer.Typer(
     cls=SweepGroup, help="Search hyperparameters: `dlx sweep RECIPE KEY=interval(a, b) --trials N`.", no_args_is_help=True
 )
@@ -246,4 +293,6 @@ sweep.command("run")(run)
 sweep.command("ls")(list_)
 sweep.command("show")(show)
 sweep.command("best")(best)
+sweep.command("importance")(importance)
+sweep.command("plot")(plot)
 sweep.command("export")(export)

@@ -1,15 +1,15 @@
 """What a dry run found, and the table of a network's layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from dlx.events import LayerLine, Planned
+from dlx.events import LayerLine, Planned, SweepPlanned
 from dlx.report.tables import config_table, grid
-from dlx.report.words import bytes_, seconds
+from dlx.report.words import bytes_, plural, seconds, value_word
 
 
 def plan_lines(plan: Planned) -> Iterator[RenderableType]:
@@ -47,3 +47,56 @@ def plan_json(plan: Planned) -> dict[str, Any]:
     """A dry run as one JSON object."""
     tree = {name: value for name, value in vars(plan).items() if name not in ("config", "layers")}
     return {**tree, "config": dict(plan.config), "layers": [vars(layer) for layer in plan.layers]}
+
+
+def sweep_plan_lines(plan: SweepPlanned) -> Iterator[RenderableType]:
+    """What a sweep's dry run found: the space, and the programs that a first batch of proposals needs."""
+    total = plural(plan.total, "trial") if plan.total is not None else "trials until the time is up"
+    better = "highest" if plan.maximize else "lowest"
+    yield f"{total} for the {better} {escape(plan.monitor)}, {escape(plan.device)}; {plan.batch} at a time by {plan.sampler['kind']}"
+    space = grid()
+    for header in ("searched", "values"):
+        space.add_column(header, overflow="fold")
+    for key, dimension in plan.search.items():
+        space.add_row(escape(key), escape(_dimension_words(dimension)))
+    yield space
+    if plan.rungs:
+        at = ", ".join(map(str, plan.rungs[:12])) + (", ..." if len(plan.rungs) > 12 else "")
+        yield f"{plan.pruner['kind']}: compared after evaluations {at} of {plan.evaluations}"
+    table = grid()
+    for header in ("trials", "lanes", "parameters", "steps", "memory", "compiled in"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("program", overflow="fold")
+    for group in plan.groups:
+        words = " ".join(f"{key}={value_word(value)}" for key, value in group.values.items())
+        table.add_row(
+            str(group.trials),
+            str(group.lanes),
+            f"{group.parameters:,}",
+            f"{group.total_steps:,}",
+            bytes_(group.memory_bytes),
+            seconds(group.compile_seconds),
+            escape(words or "all the same"),
+        )
+    yield table
+    for failure in plan.failures:
+        yield escape(f"cannot be trained: {failure}")
+    yield f"{plural(len(plan.groups), 'program')} for the first {plan.batch} proposals; nothing was trained"
+
+
+def sweep_plan_json(plan: SweepPlanned) -> dict[str, Any]:
+    """A sweep's dry run as one JSON object."""
+    return {**vars(plan), "groups": [vars(group) for group in plan.groups]}
+
+
+def _dimension_words(dimension: Mapping[str, Any]) -> str:
+    """A searched dimension in the grammar of the command line."""
+    if dimension["type"] == "categorical":
+        words = f"choice({', '.join(value_word(choice) for choice in dimension['choices'])})"
+    else:
+        words = f"interval({value_word(dimension['low'])}, {value_word(dimension['high'])})"
+        words = f"int({words})" if dimension["type"] == "int" else words
+        words = f"tag(log, {words})" if dimension["log"] else words
+        words += f" in steps of {value_word(dimension['step'])}" if dimension["step"] not in (None, 1) else ""
+    when = " and ".join(f"{key}={value_word(value)}" for key, value in dimension["when"].items())
+    return f"{words} when {when}" if when else words

@@ -1,6 +1,8 @@
 """Numbers, durations and times as people write them."""
 
+import json
 import time
+from typing import Any
 
 
 def number(value: float) -> str:
@@ -39,3 +41,13 @@ def moment(timestamp: float) -> str:
 def plural(count: int, word: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def value_word(value: Any) -> str:
+    """A searched value as it is typed in an override."""
+    match value:
+        case bool() | None | list() | dict():
+            return json.dumps(value)
+        case float():
+            return f"{value:.4g}"
+    return str(value)

@@ -83,6 +83,14 @@ def sweep_runs(
     `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how long to search.
     """
     engine.configure()
+    sweep, overrides, base = prepared(sweep, document, overrides)
+    with Interrupts() as interrupts:
+        stretch = _Stretch(sweep, document, overrides, base, store, interrupts, crew)
+        yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds, beside, change)
+
+
+def prepared(sweep: Sweep, document: Document, overrides: Sequence[Override]) -> tuple[Sweep, Sequence[Override], Experiment]:
+    """The sweep with its space checked, the overrides with its objective, and the experiment that it varies."""
     metric = sweep.objectives[0].metric
     if metric is not None:
         overrides = [*overrides, Override(("train", "monitor"), metric)]
@@ -92,9 +100,29 @@ def sweep_runs(
     if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
         raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
     _check_enqueued(sweep.enqueue, space, sweep.sampler.kind)
-    with Interrupts() as interrupts:
-        stretch = _Stretch(sweep.model_copy(update={"search": space}), document, overrides, base, store, interrupts, crew)
-        yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds, beside, change)
+    return sweep.model_copy(update={"search": space}), overrides, base
+
+
+def total_trials(sweep: Sweep, base: Mapping[str, Any], *, timed: bool) -> int | None:
+    """How many trials there will be. None: until the time is up. Raises `UsageError` when nothing says when to end."""
+    total = sweep.trials
+    if isinstance(sweep.sampler, GridSampler):
+        points = grid_size(sweep.search, base, total or MOST_POINTS + 1)
+        if total is None and points > MOST_POINTS:
+            raise ConfigError(f"the grid has more than {MOST_POINTS:,} points: give --trials N to try the first N of them")
+        total = points
+    if total is None and not timed:
+        raise UsageError("nothing says how long to search. Give --trials N, or --max-time '30 minutes'")
+    return total
+
+
+def batch_size(sweep: Sweep, proposer: Proposer, bench: Bench, base: Experiment) -> int:
+    """How many trials are asked for at once."""
+    size = sweep.batch or proposer.batch
+    if size is not None:
+        return size
+    # As many as train at once, and some cohorts' worth where they will be of many structures.
+    return bench.most_lanes(base) * (COHORTS if proposer.structural else 1)
 
 
 def _check_enqueued(enqueue: Sequence[Mapping[str, Any]], space: Space, sampler: str) -> None:
@@ -133,7 +161,7 @@ class _Stretch:
         self.base_tree = base.model_dump(mode="json")
         plan = self.bench.plan(base)
         environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
-        self.total = self._total()
+        self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
         new = self._describe(name, plan)
         record, worker = self._take_sweep(new, beside, change)
         self.proposer = Proposer(
@@ -209,9 +237,7 @@ class _Stretch:
 
     def _take_trials(self) -> list[TrialRecord]:
         """Trials that nobody works on any more, or the next proposals, written down before anything of them is run."""
-        size = self.sweep.batch or self.proposer.batch
-        if size is None:  # as many as train at once, and some cohorts' worth where they will be of many structures
-            size = self.bench.most_lanes(self.base) * (COHORTS if self.proposer.structural else 1)
+        size = batch_size(self.sweep, self.proposer, self.bench, self.base)
         taken = take_trials(self.store, self.work.record.id, self.work.worker, size, self.sweep.seeds, self._propose)
         self.watch.lap("store")
         self.work.record = find_sweep(self.store, self.work.record.id)
@@ -342,18 +368,6 @@ class _Stretch:
                 )
             worker = join_sweep(self.store, sweep_id, new.trials_total, beside=beside, config=new.config if changed else None)
         return find_sweep(self.store, sweep_id), worker
-
-    def _total(self) -> int | None:
-        """How many trials there will be. None: until the time is up."""
-        total = self.sweep.trials
-        if isinstance(self.sweep.sampler, GridSampler):
-            points = grid_size(self.sweep.search, self.base_tree, total or MOST_POINTS + 1)
-            if total is None and points > MOST_POINTS:
-                raise ConfigError(f"the grid has more than {MOST_POINTS:,} points: give --trials N to try the first N of them")
-            total = points
-        if total is None and self.deadline is None:
-            raise UsageError("nothing says how long to search. Give --trials N, or --max-time '30 minutes'")
-        return total
 
     def _let_go(self) -> None:
         """Gives back the runs of lanes that wait, with their checkpoints."""

@@ -21,12 +21,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import TypeAdapter
 
 from dlx.config import sampler as chosen
 from dlx.config.sampler import SamplerConfig
 from dlx.config.space import Choice, Dimension, FloatRange, IntRange, Space, active, fits, ordered, structural
 from dlx.errors import ConfigError, Status
-from dlx.store import Goal, Proposal, TrialRecord
+from dlx.store import Goal, Proposal, SweepRecord, TrialRecord
 
 BATCH: Final = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
@@ -86,8 +87,8 @@ class Proposer:
         found: list[dict[str, Any]] = []
         for number in range(told, told + count):
             if number < len(self.first):
-                study.enqueue_trial(self._labels(self.first[number]))
-            shared = self._labels({k: v for k, v in found[-1].items() if k in self.structural}) if found else {}
+                study.enqueue_trial(_labels(self.space, self.first[number]))
+            shared = _labels(self.space, {k: v for k, v in found[-1].items() if k in self.structural}) if found else {}
             study.sampler = _fixed(sampler, shared) if len(found) % self.group and number > len(self.first) else sampler
             trial = study.ask()
             found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
@@ -102,7 +103,7 @@ class Proposer:
         return create_trial(
             state=TrialState.FAIL if state is TrialState.PRUNED and not pruned_scores else state,
             values=values,
-            params=self._labels(trial.params),
+            params=_labels(self.space, trial.params),
             distributions={key: _distribution(self.space[key]) for key in trial.params},
             intermediate_values=trial.curve if pruned_scores else None,
             system_attrs=dict(trial.notes),
@@ -129,19 +130,25 @@ class Proposer:
             place = dict(zip(keys, engine.random(1)[0], strict=True))
             yield self._complete(lambda key, d, given=given, place=place: given.get(key, _at(d, float(place[key]))))
 
-    def _labels(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: _label(value) if isinstance(self.space[key], Choice) else value for key, value in params.items()}
 
-
-def importances(proposer: Proposer, trials: Sequence[TrialRecord]) -> dict[str, float]:
+def importances(sweep: SweepRecord) -> dict[str, float]:
     """How much of the spread of the first objective each searched value explains, the most important first; sums to 1.
 
     By PED-ANOVA (Watanabe et al. 2023), of the completed trials. Empty when there are too few of them to tell.
     """
-    study = optuna.create_study(direction=proposer.directions[0], sampler=RandomSampler(seed=0))
-    finished = [trial for trial in map(proposer.frozen, trials) if trial.state is TrialState.COMPLETE]
+    optuna.logging.disable_default_handler()
+    space: Space = TypeAdapter(dict[str, Dimension]).validate_python(sweep.config["search"])
+    study = optuna.create_study(direction=sweep.direction, sampler=RandomSampler(seed=0))
     study.add_trials(
-        [create_trial(value=t.values[0], params=t.params, distributions=t.distributions) for t in finished if t.values]
+        [
+            create_trial(
+                value=trial.value,
+                params=_labels(space, trial.params),
+                distributions={key: _distribution(space[key]) for key in trial.params},
+            )
+            for trial in sweep.ranked
+            if fits(space, trial.params)
+        ]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -353,6 +360,10 @@ def _at(dimension: Dimension, unit: float) -> Any:
             return min(max(round(math.exp(low + unit * (high - low))), dimension.low), dimension.high)
     points = _values("", dimension)
     return points[min(int(unit * len(points)), len(points) - 1)]
+
+
+def _labels(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _label(value) if isinstance(space[key], Choice) else value for key, value in params.items()}
 
 
 def _label(choice: Any) -> Any:

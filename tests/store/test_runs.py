@@ -161,7 +161,7 @@ class TestStoreContract:
         with pytest.raises(BusyError):
             rewind_run(any_store, run_id, 0)
         before = find_run(any_store, run_id).heartbeat
-        heartbeat(any_store, [run_id])
+        heartbeat(any_store)
         assert find_run(any_store, run_id).heartbeat == before
         assert curves(any_store, run_id) == {}
 
@@ -207,11 +207,14 @@ class TestStoreContract:
         finish_runs(any_store, [Ending(run_id, Status.LOST, "reaped", 0, 0, {}, {})])
         assert (find_run(any_store, run_id).status, find_run(any_store, run_id).message) == (Status.LOST, "reaped")
 
-    def test_a_heartbeat_is_a_sign_of_life(self, any_store: Store, new_run: MakeRun) -> None:
-        run_id = start_run(any_store, new_run())
-        before = find_run(any_store, run_id).heartbeat
-        heartbeat(any_store, [run_id])
-        assert find_run(any_store, run_id).heartbeat > before
+    def test_a_heartbeat_is_a_sign_of_life_of_all_that_this_process_holds(self, any_store: Store, new_run: MakeRun) -> None:
+        first, second, ended, foreign = (start_run(any_store, new_run()) for _ in range(4))
+        finish_runs(any_store, [Ending(ended, Status.COMPLETED, "", 100, 10)])
+        elsewhere(any_store, foreign, 60)
+        before = {run.id: run.heartbeat for run in list_runs(any_store)}
+        heartbeat(any_store)
+        later = {run.id for run in list_runs(any_store) if run.heartbeat > before[run.id]}
+        assert later == {first, second}
 
     def test_delete_takes_everything_of_that_run_only(self, any_store: Store, new_run: MakeRun) -> None:
         gone, kept = (start_run(any_store, new_run(name=name)) for name in ("gone", "kept"))
