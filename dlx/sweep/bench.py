@@ -1,6 +1,7 @@
 """What cohorts share: data sets, and programs by structure and number of lanes."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from dlx import engine
@@ -38,6 +39,8 @@ class Bench:
         self._mapped: dict[Any, bool] = {}
         self._most: dict[Any, int] = {}
         self._compile_seconds: dict[Any, float] = {}
+        self._ahead = ThreadPoolExecutor(1, "dlx-compile")
+        self._coming: dict[tuple[Any, int], Future[Assembly]] = {}
         self.programs = 0
         """How many programs were made."""
 
@@ -84,19 +87,39 @@ class Bench:
         Lanes are a power of two. A program that is there is used with up to three quarters of its lanes idle, unless the
         number is to be `exact`.
         """
+        key = self._key(configs, exact=exact)
+        filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
+        if key in self._coming:
+            made: Assembly | None = self._coming.pop(key).result()
+        else:
+            made = self._assemblies.pop(key, None)
+        if made is None:
+            self.programs += 1
+        ready = assemble(filled, self.dataset(configs[0])) if made is None else made.with_configs(filled)
+        while len(self._assemblies) >= MOST_PROGRAMS:
+            del self._assemblies[next(iter(self._assemblies))]
+        self._assemblies[key] = ready
+        return made is not None, ready
+
+    def ahead(self, configs: Sequence[Experiment]) -> None:
+        """Begins to compile the program of a cohort to come, in a thread, while another one trains."""
+        key = self._key(configs, exact=False)
+        if key not in self._assemblies and key not in self._coming:
+            filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
+            self.programs += 1
+            self._coming[key] = self._ahead.submit(_compiled, filled, self.dataset(configs[0]))
+
+    def close(self) -> None:
+        """Drops what is still to be compiled."""
+        self._ahead.shutdown(cancel_futures=True)
+
+    def _key(self, configs: Sequence[Experiment], *, exact: bool) -> tuple[Any, int]:
+        """The program of a cohort of these configs: its structure and its number of lanes."""
         structure, count = engine.structure(configs[0]), len(configs)
         lanes = 1 << (count - 1).bit_length()
         most = lanes if exact or self._is_mapped(configs[0]) else 4 * count
-        lanes = min((k for s, k in self._assemblies if s == structure and lanes <= k <= most), default=lanes)
-        filled = [*configs, *[configs[-1]] * (lanes - count)]
-        made = self._assemblies.pop((structure, lanes), None)
-        if made is None:
-            while len(self._assemblies) >= MOST_PROGRAMS:
-                del self._assemblies[next(iter(self._assemblies))]
-            self.programs += 1
-        ready = assemble(filled, self.dataset(configs[0])) if made is None else made.with_configs(filled)
-        self._assemblies[structure, lanes] = ready
-        return made is not None, ready
+        there = (k for s, k in (*self._assemblies, *self._coming) if s == structure and lanes <= k <= most)
+        return structure, min(there, default=lanes)
 
     def took(self, config: Experiment, seconds: float) -> None:
         """Remembers what it took to make a program of this structure."""
@@ -136,3 +159,11 @@ class Bench:
         """The most lanes of this structure that train at once."""
         most = MOST_MAPPED if self._is_mapped(config) else engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
         return max(1, min(most, self._most.get(engine.structure(config), most)))
+
+
+def _compiled(configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
+    """A cohort whose functions are all compiled."""
+    assembly = assemble(configs, dataset)
+    for _ in assembly.cohort.prepare():
+        pass
+    return assembly

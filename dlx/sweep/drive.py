@@ -203,6 +203,7 @@ class _Stretch:
             raise
         finally:
             self.watch.lap("mirror")
+            self.bench.close()
             self._let_go()
             leave_sweep(self.store, record.id, worker, status, message, self.watch.seconds)
         record = self.work.record
@@ -223,6 +224,9 @@ class _Stretch:
         more = True
         while not self._stopping() and self._satisfied() is None and self._broken() is None:
             if lanes := self.pool.next(more=more):
+                coming = self.pool.peek(more=more)
+                if coming and not coming[0].step:
+                    self.bench.ahead([lane.config for lane in coming])
                 yield from self._train(lanes, more=more)
                 continue
             others = self.crew is not None and self.crew.running()

@@ -50,6 +50,12 @@ class Pool:
 
         While there are `more` trials to come, lanes at a rung wait until they fill one; none are taken when all wait.
         """
+        chosen = self.peek(more=more)
+        self.lanes = [lane for lane in self.lanes if lane not in chosen]
+        return chosen
+
+    def peek(self, *, more: bool) -> list[Lane]:
+        """What `next` would take."""
         groups: dict[Any, list[Lane]] = {}
         for lane in self.lanes:
             groups.setdefault((lane.step, engine.structure(lane.config)), []).append(lane)
@@ -57,12 +63,8 @@ class Pool:
             width = self.bench.width(lanes[0].config)
             if step == 0 or not more or len(lanes) >= width:
                 size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more)
-                return self._take(_whole_trials(lanes, size))
+                return list(_whole_trials(lanes, size))
         return []
-
-    def _take(self, lanes: Sequence[Lane]) -> list[Lane]:
-        self.lanes = [lane for lane in self.lanes if lane not in lanes]
-        return list(lanes)
 
 
 def _whole_trials(lanes: Sequence[Lane], size: int) -> Sequence[Lane]:

@@ -8,18 +8,25 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect, text
 
-from dlx.errors import BusyError, CannotWriteError, DataError, MissingInputError, UsageError
+from dlx.errors import BusyError, CannotWriteError, DataError, MissingInputError, Status, UsageError
 from dlx.store import (
     NewRun,
+    Proposal,
     Store,
+    Training,
+    TrialRecord,
     database,
+    find_sweep,
+    join_sweep,
     list_runs,
+    list_sweeps,
     migrations,
     open_store,
     sqlite,
     start_run,
+    take_trials,
 )
-from dlx.store.tables import METRICS, RUNS, SEGMENTS, SWEEPS, TRIALS
+from dlx.store.tables import METRICS, RUNS, SEGMENTS, SWEEPS, TRIALS, WORKERS
 
 MakeRun = Callable[..., NewRun]
 
@@ -108,7 +115,7 @@ class TestReaders:
 class TestSchema:
     def test_queries_see_the_tables_that_migrations_make(self, any_store: Store) -> None:
         with any_store.read() as connection:
-            for table in (RUNS, METRICS, SEGMENTS, SWEEPS, TRIALS):
+            for table in (RUNS, METRICS, SEGMENTS, SWEEPS, WORKERS, TRIALS):
                 assert {column["name"] for column in inspect(connection).get_columns(table.name)} == set(table.c.keys())
 
     def test_the_big_columns_lie_last_where_sqlite_can_skip_them(self, store: Store) -> None:
@@ -145,6 +152,109 @@ class TestSchema:
                 open_store(any_url)
         with open_store(any_url) as store, store.read() as connection:
             assert not inspect(connection).has_table("dlx_half")
+
+
+def known(patch: pytest.MonkeyPatch, version: int) -> None:
+    """Makes this dlx an older one."""
+    patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:version])
+    patch.setattr(migrations, "NEWEST", version)
+    patch.setattr(database, "NEWEST", version)
+
+
+class TestVersion3:
+    """Sweeps of one process and one seed become sweeps of several, and nothing is lost."""
+
+    RUN = """INSERT INTO dlx_runs VALUES (:id, 'digits/0', :status, 'as it was', 1.5, NULL, 2.5, 40, 4, 100, 10, 1, 0,
+        'validation/accuracy', 'maximize', 'node7', 12, 'node7', 99, '{"validation/accuracy": 0.75}', '{}', '{}', '', '{}')"""
+    SWEEP = """INSERT INTO dlx_sweeps VALUES (:id, :name, :status, :message, 10.5, :finished, 20.5, 6, 'validation/accuracy',
+        'maximize', 'node7', 12, 'node7', 99, '{"train": 3.5}', '{"search": {"optimizer.lr": [1, 2]}}', 'dlx sweep')"""
+    TRIAL = "INSERT INTO dlx_trials VALUES (:sweep, :number, :run, :status, :value, :message, :params)"
+
+    @pytest.fixture
+    def old(self, any_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+        """A store of version 2 with a sweep that is complete and one whose process died."""
+        with monkeypatch.context() as patch:
+            known(patch, 2)
+            with open_store(any_url) as store, store.write() as connection:
+                for run, status in (("aaaaaaaa", "completed"), ("bbbbbbbb", "running"), ("cccccccc", "completed")):
+                    connection.execute(text(self.RUN), {"id": run, "status": status})
+                ended = {"id": "00000001", "name": "nightly", "status": "completed", "message": "3 of 6", "finished": 30.5}
+                lost = {"id": "00000002", "name": None, "status": "running", "message": "", "finished": None}
+                for sweep in (ended, lost):
+                    connection.execute(text(self.SWEEP), sweep)
+                trials = [
+                    ("00000001", 0, "aaaaaaaa", "completed", 0.75, "", '{"optimizer.lr": 0.1}'),
+                    ("00000001", 1, None, "diverged", None, "not finite", '{"optimizer.lr": 9}'),
+                    ("00000001", 2, None, "completed", None, "", '{"model.hidden": [8, null]}'),  # NaN
+                    ("00000002", 0, "bbbbbbbb", None, None, None, '{"optimizer.lr": 0.2}'),
+                    ("00000002", 1, None, None, None, None, '{"optimizer.lr": 0.3}'),
+                    ("00000002", 2, "cccccccc", None, None, None, '{"optimizer.lr": 0.4}'),
+                ]
+                names = ("sweep", "number", "run", "status", "value", "message", "params")
+                for trial in trials:
+                    connection.execute(text(self.TRIAL), dict(zip(names, trial, strict=True)))
+                assert migrations.schema_version(connection) == 2
+        return any_url
+
+    def test_a_finished_sweep_is_as_it_was(self, old: str) -> None:
+        with open_store(old, create=False) as store:
+            found = find_sweep(store, "nightly")
+            assert {sweep.id for sweep in list_sweeps(store)} == {"00000001", "00000002"}
+        assert (found.id, found.status, found.message, found.command) == ("00000001", Status.COMPLETED, "3 of 6", "dlx sweep")
+        assert (found.created, found.finished, found.trials_total, found.seconds) == (10.5, 30.5, 6, {"train": 3.5})
+        assert (found.monitor, found.direction) == ("validation/accuracy", "maximize")
+        assert found.config == {"search": {"optimizer.lr": [1, 2]}}
+        first, second, third = found.trials
+        assert first == TrialRecord(
+            0, {"optimizer.lr": 0.1}, (Training(0, "aaaaaaaa", 0, Status.COMPLETED, (0.75,), {}, ""),), {}
+        )
+        assert (second.status, second.message, second.params) == (Status.DIVERGED, "not finite", {"optimizer.lr": 9})
+        assert (third.status, third.value, third.params) == (Status.COMPLETED, None, {"model.hidden": [8, None]})
+        assert [trial.number for trial in found.ranked] == [0]
+        assert [(each.number, each.host, each.pid, each.space, each.alive) for each in found.workers] == [
+            (0, "node7", 12, "node7", False)
+        ]
+
+    def test_a_lost_one_goes_on(self, old: str) -> None:
+        with open_store(old) as store:
+            found = find_sweep(store, "00000002")
+            assert (found.status, [worker.alive for worker in found.workers]) == (Status.LOST, [False])
+            assert [(t.run_id, t.status, t.value) for t in found.trials] == [
+                ("bbbbbbbb", None, None),
+                (None, None, None),
+                ("cccccccc", Status.COMPLETED, 0.75),
+            ]
+            worker = join_sweep(store, found.id, 4)
+            taken = take_trials(store, found.id, worker, 4, 1, lambda *_: [])
+            assert [(t.number, t.run_id) for t in taken] == [(0, "bbbbbbbb"), (1, None)]
+            (new,) = take_trials(store, found.id, worker, 4, 1, lambda *_: [Proposal({"optimizer.lr": 0.5}, {})])
+            assert (worker, new.number) == (1, 3)
+
+    def test_a_trial_still_outlives_its_run_and_goes_with_its_sweep(self, old: str) -> None:
+        with open_store(old) as store:
+            with store.write() as connection:
+                connection.execute(text("DELETE FROM dlx_runs WHERE id = 'aaaaaaaa'"))
+                connection.execute(text("DELETE FROM dlx_sweeps WHERE id = '00000002'"))
+            (found,) = list_sweeps(store)
+            assert (found.trials[0].run_id, found.trials[0].value) == (None, 0.75)
+            with store.read() as connection:
+                for table in ("dlx_trials", "dlx_workers"):
+                    assert connection.execute(text(f"SELECT DISTINCT sweep FROM {table}")).scalars().all() == ["00000001"]
+
+    def test_one_that_runs_elsewhere_at_that_moment_keeps_running(self, old: str) -> None:
+        with open_store(old) as store:
+            with store.write() as connection:
+                connection.execute(text("UPDATE dlx_workers SET heartbeat = heartbeat + 1e12 WHERE ended IS NULL"))
+            assert find_sweep(store, "00000002").status is Status.RUNNING
+
+    def test_the_tables_are_those_of_a_fresh_store(self, old: str) -> None:
+        def shape(store: Store) -> dict[str, list[str]]:
+            with store.read() as connection:
+                found = inspect(connection)
+                return {name: [column["name"] for column in found.get_columns(name)] for name in found.get_table_names()}
+
+        with open_store(old) as upgraded, open_store("fresh.db") as fresh:
+            assert shape(upgraded) == shape(fresh)
 
 
 def newer(patch: pytest.MonkeyPatch, migration: Callable[[Connection], object]) -> None:

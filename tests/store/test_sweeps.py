@@ -69,9 +69,7 @@ def test_a_sweep_from_its_start_to_its_end(any_store: Store, new_run: MakeRun) -
     params = [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}, {"model.hidden": [8, 4]}]
     taken = take_trials(any_store, sweep, 0, 3, 1, propose(*params))
     assert [(t.number, t.params, t.status) for t in taken] == [(n, p, None) for n, p in enumerate(params)]
-    one, two = start_runs(
-        any_store, [new_run(lanes=2, lane=0), new_run(lanes=2, lane=1)], sweep=sweep, trials=[(0, 0), (1, 0)]
-    )
+    one, two = start_runs(any_store, [new_run(lanes=2, lane=0), new_run(lanes=2, lane=1)], sweep=sweep, trials=[(0, 0), (1, 0)])
     said = [Result(0, 0, Status.COMPLETED, (0.5,)), Result(1, 0, Status.DIVERGED, None, "not finite")]
     assert report_results(any_store, sweep, 0, said) == find_sweep(any_store, sweep)
     leave_sweep(any_store, sweep, 0, Status.INTERRUPTED, "SIGTERM", {"train": 1.5})

@@ -186,13 +186,13 @@ class TestTaking:
     def test_fewer_proposals_than_wanted_are_the_end(self, any_store: Store) -> None:
         sweep, _ = start_sweep(any_store, SWEEP)
         assert take_trials(any_store, sweep, 0, 5, 1, lambda record, count: propose(record, count)[:2])[1].number == 1
-        assert take_trials(any_store, sweep, 0, 5, 1, lambda record, count: []) == []
+        assert take_trials(any_store, sweep, 0, 5, 1, lambda *_: []) == []
         assert len(find_sweep(any_store, sweep).trials) == 2
 
     def test_a_sampler_that_fails_leaves_the_sweep_as_it_was(self, any_store: Store) -> None:
         sweep, _ = start_sweep(any_store, SWEEP)
         with pytest.raises(ZeroDivisionError):
-            take_trials(any_store, sweep, 0, 5, 1, lambda record, count: [Proposal({"a": 1 / 0}, {})])
+            take_trials(any_store, sweep, 0, 5, 1, lambda *_: [Proposal({"a": 1 / 0}, {})])
         assert find_sweep(any_store, sweep).trials == ()
         assert numbers(take_trials(any_store, sweep, 0, 1, 1, propose)) == [0]
 
@@ -211,7 +211,7 @@ class TestTaking:
         params = {"model.hidden": [8, [4]], "model.dropout": 1 / 3, "data.x": None, "a": True, "optimizer": {"kind": "sgd"}}
         notes = {"cma:optimizer:0": "80045" * 400, "nsga2:generation": 3, "x_for_tell": [0.1, 0.2]}
         sweep, _ = start_sweep(any_store, SWEEP)
-        (taken,) = take_trials(any_store, sweep, 0, 1, 1, lambda record, count: [Proposal(params, notes)])
+        (taken,) = take_trials(any_store, sweep, 0, 1, 1, lambda *_: [Proposal(params, notes)])
         (trial,) = find_sweep(any_store, sweep).trials
         assert (trial.params, trial.notes, taken) == (params, notes, trial)
 
@@ -331,7 +331,7 @@ class TestJoining:
         report_results(any_store, sweep, 0, [reported])
         scores = {"validation/accuracy": 0.9}
         finish_runs(any_store, [Ending(run, Status.COMPLETED, "as the run says", 100, 10, scores) for run in runs[:3]])
-        monkeypatch.setattr(holding, "is_alive", lambda process: False)
+        monkeypatch.setattr(holding, "is_alive", lambda _: False)
         worker = join_sweep(any_store, sweep, 10)
         with any_store.read() as connection:
             written = connection.execute(text("SELECT value, message FROM dlx_trials ORDER BY number, seed")).all()
