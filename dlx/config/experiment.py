@@ -1,8 +1,9 @@
 """The whole experiment as one frozen tree: task, data, model, optimizer, schedule, train."""
 
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
@@ -11,6 +12,17 @@ from dlx.config.optimizer import AdamW, OptimizerConfig
 from dlx.config.schedule import Constant, ScheduleConfig
 from dlx.config.task import TaskConfig
 from dlx.config.train import Train
+
+C = TypeVar("C", bound=Config)
+
+
+class Change(Config):
+    """Values that hold from a step of the training on: rates, decays, dropout, seed, but nothing that chooses the program."""
+
+    at: Annotated[int, Field(ge=1)]
+    """How many steps were taken before."""
+    values: dict[str, float | int]
+    """By dotted key, such as `optimizer.lr`."""
 
 
 class Experiment(Config):
@@ -23,6 +35,8 @@ class Experiment(Config):
     optimizer: OptimizerConfig = AdamW()
     schedule: ScheduleConfig = Constant()
     train: Train = Train()
+    replay: tuple[Change, ...] = ()
+    """Values that change on the way, as population-based training found them. Steps ascend."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Experiment":
@@ -36,7 +50,30 @@ class Experiment(Config):
             raise ValueError(f"optimizer {kind} sets its own step sizes: set schedule.kind=constant")
         if self.train.patience is not None and self.data.validation == 0:
             raise ValueError("train.patience needs a validation part: set data.validation above 0")
+        steps = [change.at for change in self.replay]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"replay: the steps must ascend, and they are {', '.join(map(str, steps))}")
+        for key in sorted({key for change in self.replay for key in change.values if not is_lane(key)}):
+            raise ValueError(f"replay: {key} chooses the program, and cannot change on the way")
         return self
+
+    def with_values(self, values: Mapping[str, Any]) -> "Experiment":
+        """The experiment with other values by dotted key. They are not validated."""
+        changed = self
+        for key, value in values.items():
+            changed = _with_value(changed, key.split("."), value)
+        return changed
+
+
+def is_lane(key: str) -> bool:
+    """Whether a dotted key of an experiment is a value that may differ between the lanes of one program."""
+    *sections, name = key.split(".")
+    holders: list[type[Config]] = [Experiment]
+    for section in sections:
+        fields = [holder.model_fields[section] for holder in holders if section in holder.model_fields]
+        holders = [cls for field in fields for cls in variants(field.annotation).values()]
+    holders = [holder for holder in holders if name in holder.model_fields]
+    return bool(holders) and all(name in holder.lane_fields() for holder in holders)
 
 
 def kinds(section: str) -> dict[str, type[Config]]:
@@ -55,3 +92,8 @@ def variants(annotation: Any) -> dict[str, type[Config]]:
     for argument in get_args(annotation):
         found |= variants(argument)
     return found
+
+
+def _with_value(config: C, path: Sequence[str], value: Any) -> C:
+    name, *rest = path
+    return config.model_copy(update={name: _with_value(vars(config)[name], rest, value) if rest else value})

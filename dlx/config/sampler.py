@@ -51,7 +51,7 @@ class CmaEsSampler(Config):
     seed: Seed = 0
     startup_trials: Count = 1
     """Random trials before the first generation."""
-    population: Count | None = None
+    population: Annotated[int, Field(ge=4)] | None = None
     """Trials of a generation: 4 + 3 ln(dimensions) unless given."""
     margin: bool = False
     """Keep whole numbers from collapsing (Hamano et al. 2022)."""
@@ -81,7 +81,23 @@ class GpSampler(Config):
     """Random trials before the first estimate."""
 
 
+class PbtSampler(Config):
+    """Population-based training (Jaderberg et al. 2017): all trials train at once, and at every interval the worst take over
+    the weights of the best, with their values a little changed. Searches values that choose no program.
+    """
+
+    kind: Literal["pbt"] = "pbt"
+    seed: Seed = 0
+    interval: Count = 1
+    """Evaluations from one exchange to the next."""
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """The share of the population that is replaced, and the share that it is replaced by."""
+    resample: Share = 0.25
+    """Probability that a value is drawn anew; else it is multiplied by a factor."""
+    factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.8, 1.25)
+
+
 SamplerConfig = Annotated[
-    RandomSampler | GridSampler | QmcSampler | TpeSampler | CmaEsSampler | Nsga2Sampler | GpSampler,
+    RandomSampler | GridSampler | QmcSampler | TpeSampler | CmaEsSampler | Nsga2Sampler | GpSampler | PbtSampler,
     Field(discriminator="kind"),
 ]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from dlx.config.experiment import Experiment, variants
+from dlx.config.experiment import Experiment, is_lane
 from dlx.config.lane import Config
 from dlx.config.load import Document, validate
 from dlx.config.overrides import Override
@@ -99,7 +99,7 @@ def fits(space: Space, params: Mapping[str, Any]) -> bool:
 
 def structural(space: Space) -> set[str]:
     """The keys whose values choose the compiled program; all others are traced numbers in it."""
-    return {key for key, found in space.items() if not _is_lane(key) or (isinstance(found, Choice) and None in found.choices)}
+    return {key for key, found in space.items() if not is_lane(key) or (isinstance(found, Choice) and None in found.choices)}
 
 
 def ordered(space: Space) -> list[str]:
@@ -110,6 +110,34 @@ def ordered(space: Space) -> list[str]:
     except CycleError as error:
         circle = error.args[1]
         raise ConfigError(f"search {circle[0]}: its conditions run in a circle: {', '.join(circle)}; drop one") from error
+
+
+def points(key: str, dimension: Dimension) -> Sequence[Any]:
+    """All values of a dimension in order. Raises `ConfigError` for a range without a step."""
+    match dimension:
+        case Choice():
+            return dimension.choices
+        case IntRange() if not dimension.log:
+            return range(dimension.low, dimension.high + 1, dimension.step)
+        case FloatRange() if dimension.step is not None:
+            steps = int((dimension.high - dimension.low) / dimension.step + 1e-9)
+            return [min(dimension.high, dimension.low + i * dimension.step) for i in range(steps + 1)]
+    raise ConfigError(f"search {key}: a grid needs its points: give choice(...) or a step, or another sampler")
+
+
+def value_at(dimension: Dimension, place: float) -> Any:
+    """The value at a place in [0, 1): equal lengths have equal shares of the range, or of its logarithm with `log`."""
+    match dimension:
+        case FloatRange(step=None, log=False):
+            return dimension.low + place * (dimension.high - dimension.low)
+        case FloatRange(step=None):
+            low, high = math.log(dimension.low), math.log(dimension.high)
+            return min(max(math.exp(low + place * (high - low)), dimension.low), dimension.high)
+        case IntRange(log=True):
+            low, high = math.log(dimension.low - 0.5), math.log(dimension.high + 0.5)
+            return min(max(round(math.exp(low + place * (high - low))), dimension.low), dimension.high)
+    found = points("", dimension)
+    return found[int(place * len(found))]
 
 
 def apply(document: Document, overrides: Sequence[Override], params: Mapping[str, Any]) -> Experiment:
@@ -150,16 +178,6 @@ def check_space(space: Space, document: Document, overrides: Sequence[Override])
                 mistake = _mistake(document, overrides, chosen)
                 if mistake and _mistake(document, overrides, _with_dependents(space, chosen, base)):
                     raise ConfigError(_refusal(dimension, key, chosen, mistake)) from mistake
-
-
-def _is_lane(key: str) -> bool:
-    *sections, name = key.split(".")
-    holders: list[type[Config]] = [Experiment]
-    for section in sections:
-        fields = [holder.model_fields[section] for holder in holders if section in holder.model_fields]
-        holders = [cls for field in fields for cls in variants(field.annotation).values()]
-    holders = [holder for holder in holders if name in holder.model_fields]
-    return bool(holders) and all(name in holder.lane_fields() for holder in holders)
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:

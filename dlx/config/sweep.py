@@ -131,10 +131,12 @@ def _validate(tree: Mapping[str, Any], document: Document) -> Sweep:
 
 def _sentences(error: ValidationError, tree: Mapping[str, Any], document: Document) -> Iterator[str]:
     """One sentence per mistake, with file, line and dotted key. The first complaint about a key stands for all."""
+    items = [(_path(item, tree), item) for item in error.errors()]
+    paths = [path for path, _ in items]
     seen: set[tuple[str, ...]] = set()
-    for item in error.errors():
-        path = _path(item, tree)
-        if path not in seen:
+    for path, item in items:
+        # Of a union every branch complains; the one that came deepest is the one that was meant.
+        if path not in seen and not any(other[: len(path)] == path and len(other) > len(path) for other in paths):
             seen.add(path)
             yield f"{document.place(path, False)}{'.'.join(path)}: {_explain(item, path, tree)}"
 
@@ -164,9 +166,9 @@ def _explain(item: Any, path: tuple[str, ...], tree: Mapping[str, Any]) -> str:
         case "missing":
             return f"is missing: write {path[-1]}: ... there"
         case "union_tag_not_found":
-            return f"has no {item['ctx']['discriminator'].strip(chr(39))}; it is one of {_tags(path)}"
+            return f"has no {item['ctx']['discriminator'].strip(chr(39))}; it is one of {_tags(path, tree)}"
         case "union_tag_invalid":
-            return f"has the unknown {item['ctx']['discriminator'].strip(chr(39))} {item['ctx']['tag']!r}; it is one of {_tags(path)}"
+            return f"has the unknown {item['ctx']['discriminator'].strip(chr(39))} {item['ctx']['tag']!r}; it is one of {_tags(path, tree)}"
         case "value_error":
             return str(item["ctx"]["error"])
         case "model_attributes_type" if path[0] == "search":
@@ -177,25 +179,26 @@ def _explain(item: Any, path: tuple[str, ...], tree: Mapping[str, Any]) -> str:
 
 def _holder(path: tuple[str, ...], tree: Mapping[str, Any]) -> type[Config]:
     """The class of the mapping that holds a key."""
-    match path:
-        case ("objective", _):
-            return Objective
-        case ("sampler", _):
-            return variants(SamplerConfig)[tree["sampler"]["kind"]]
-        case ("pruner", _):
-            return variants(PrunerConfig)[tree["pruner"]["kind"]]
-        case ("search", key, _):
-            return {"float": FloatRange, "int": IntRange, "categorical": Choice}[tree["search"][key]["type"]]
-    return Sweep
+    holder, node = Sweep, tree
+    for depth, part in enumerate(path[:-1]):
+        node = node[int(part)] if isinstance(node, list) else node[part]
+        if part.isdigit() or path[: depth + 1] == ("search",):
+            continue
+        known = _kinds(path[: depth + 1], holder)
+        kind = node.get("kind", node.get("type")) if isinstance(node, Mapping) else None
+        holder = known[kind] if kind in known else next(iter(known.values()))
+    return holder
 
 
-def _tags(path: tuple[str, ...]) -> str:
-    match path[0]:
-        case "search":
-            return "float, int, categorical"
-        case "pruner":
-            return ", ".join(variants(PrunerConfig))
-    return ", ".join(variants(SamplerConfig))
+def _kinds(path: tuple[str, ...], holder: type[Config]) -> dict[str, type[Config]]:
+    """What the mapping under a key of `holder` can be."""
+    if path[0] == "search":
+        return {"float": FloatRange, "int": IntRange, "categorical": Choice}
+    return variants(holder.model_fields[path[-1]].annotation)
+
+
+def _tags(path: tuple[str, ...], tree: Mapping[str, Any]) -> str:
+    return ", ".join(_kinds(path, _holder(path, tree)))
 
 
 def with_options(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
@@ -222,4 +225,11 @@ def with_options(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
         return Sweep.model_validate({**tree, **given})
     except ValidationError as error:
         item = error.errors()[0]
-        raise ConfigError(f"--{item['loc'][0]}: {item['msg']}") from error
+        section, *rest = map(str, item["loc"])
+        option = "seed" if rest[-1:] == ["seed"] else section.replace("_", "-")
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            raise ConfigError(
+                f"--{option} {rest[0]}: it has no {rest[-1]}: write {section}: {{kind: {rest[0]}, {rest[-1]}: ...}} in a sweep file"
+            ) from error
+        raise ConfigError(f"--{option} {item['input']}: {message[0].lower()}{message[1:]}") from error

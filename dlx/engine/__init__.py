@@ -1,5 +1,6 @@
 """Lanes, programs, cohorts: the numerics that every command shares."""
 
+from dlx.engine.checkpoint import newest_checkpoint as newest_checkpoint
 from dlx.engine.checkpoint import newest_step as newest_step
 from dlx.engine.checkpoint import write_atomically as write_atomically
 from dlx.engine.cohort import Cohort as Cohort

@@ -75,9 +75,15 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
     raise DataError(f"{found}; train again under a new name")
 
 
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint file of a folder, intact or not; None where there is none."""
+    return next(iter(_newest_first(folder)), None)
+
+
 def newest_step(folder: Path) -> int | None:
-    """The step of the newest checkpoint file of a folder, intact or not; None where there is none."""
-    return next((int(path.stem.removeprefix("step-")) for path in _newest_first(folder)), None)
+    """The step of the newest checkpoint file of a folder; None where there is none."""
+    newest = newest_checkpoint(folder)
+    return None if newest is None else int(newest.stem.removeprefix("step-"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

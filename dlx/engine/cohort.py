@@ -69,10 +69,13 @@ class Progress:
 
 
 class Cohort:
-    """Lanes on a program, with a plan. Every method that compiles or steps is a generator of events."""
+    """Lanes on a program, with a plan. Every method that compiles or steps is a generator of events.
 
-    def __init__(self, program: Program, plan: Plan) -> None:
-        self.program, self.plan = program, plan
+    `changes` are the same program with other configs, each from its step on.
+    """
+
+    def __init__(self, program: Program, plan: Plan, changes: Sequence[tuple[int, Program]] = ()) -> None:
+        self.program, self.plan, self.changes = program, plan, changes
         self.lanes = program.placement.lanes
 
     def start(self) -> Generator[Event, Decision | None, Progress]:
@@ -175,14 +178,16 @@ class Cohort:
         steps = tuple(int(step) if step >= 0 else None for step in progress.best_step)
         for split in splits:
             limit = TRAIN_SAMPLE if split == "train" else None
-            metrics = self._metrics(self.program.evaluate(progress.best, split, limit), split)
+            metrics = self._metrics(self._program_at(progress.step).evaluate(progress.best, split, limit), split)
             yield Evaluated(progress.step, self._epoch(progress.step), split, metrics, best_steps=steps)
 
     def _advance(self, progress: Progress, max_steps: int | None) -> tuple[Progress, Any]:
         plan, start = self.plan, progress.step
-        steps = min(plan.next_evaluation(start) - start, self.program.shapes.chunk, max_steps or plan.total_steps)
+        change = min((step for step, _ in self.changes if step > start), default=plan.total_steps)
+        until = min(plan.next_evaluation(start), change)
+        steps = min(until - start, self.program.shapes.chunk, max_steps or plan.total_steps)
         rows = batch_rows(plan.data_seed, start, steps, self.program.feed.sizes["train"], plan.batch_size)
-        lanes, history, rates = self.program.train(progress.lanes, self.program.feed.rows("train", rows), start)
+        lanes, history, rates = self._program_at(start).train(progress.lanes, self.program.feed.rows("train", rows), start)
         pending = dict(progress.pending)
         for name, sums in history.items():
             each = np.asarray(sums, np.float64)[:, :steps]  # (K, steps, ...)
@@ -190,6 +195,10 @@ class Cohort:
             # Added one step after the other, so that the total does not depend on where the chunks were cut.
             pending[name] = np.add.accumulate(np.concatenate([before[:, None], each], 1), 1)[:, -1]
         return replace(progress, step=start + steps, lanes=lanes, pending=pending), rates
+
+    def _program_at(self, step: int) -> Program:
+        """The program with the configs of the step after so many."""
+        return next((program for at, program in reversed(self.changes) if at <= step), self.program)
 
     def _measured(self, progress: Progress, rates: Any, complete: bool) -> Measured:
         host_rates = {name: np.asarray(value) for name, value in rates.items()}
@@ -209,7 +218,8 @@ class Cohort:
         """Scores the validation part and keeps what is best. Without one, the training metrics decide."""
         split = "validation" if self.program.feed.sizes["validation"] else "train"
         if split == "validation":
-            metrics = self._metrics(self.program.evaluate(judged(progress.lanes.learner), split), split)
+            program = self._program_at(progress.step)
+            metrics = self._metrics(program.evaluate(judged(progress.lanes.learner), split), split)
         else:
             metrics = tuple(dict(lane) for lane in train)
         value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])

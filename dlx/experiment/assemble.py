@@ -118,7 +118,11 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
     placement = engine.choose_placement(len(configs), lambda: engine.convolves(task, config, dataset, plan.batch_size))
     feed = engine.make_feed(dataset, placement, stream=stream)
     program = Program(task, engine.stack(configs), placement, feed, _shapes(plan, dataset, feed.resident is not None))
-    return Assembly(config, dataset, task, Cohort(program, plan))
+    changes, changed = [], list(configs)
+    for change in config.replay:
+        changed = [each.with_values(change.values) for each in changed]
+        changes.append((change.at, program.with_configs(engine.stack(changed))))
+    return Assembly(config, dataset, task, Cohort(program, plan, changes))
 
 
 def fingerprint(dataset: Dataset) -> str:

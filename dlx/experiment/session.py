@@ -133,7 +133,8 @@ class Session:
                         mine |= judged
                 yield event
             for lane, mine in enumerate(metrics):
-                metrics[lane] = {**mine, "best/step": float(progress.best_step[lane])} if scored[lane] else {}
+                own = {"best/step": float(progress.best_step[lane]), "parameters": float(self.assembly.program.parameters())}
+                metrics[lane] = {**mine, **own} if scored[lane] else {}
             if self.interrupts.received is not None:
                 outcomes = self._outcomes(progress, pace)
         if self.manner.keep is not None:

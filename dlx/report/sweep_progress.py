@@ -148,7 +148,7 @@ class _Lines:
                 self._say(
                     f"sweep {event.sweep}{name}: {total}{done}, {searched} searched for the {better} {event.monitor}, {event.device}"
                 )
-            case CohortStarted() if not self.quiet:
+            case CohortStarted() if not self.quiet and (self.verbose or not event.step or not event.compiled):
                 size = f"{plural(len(event.trials), 'trial')} ({_span(event.trials)})"
                 known = ", compiled before" if event.compiled else ""
                 since = f" from step {event.step}" if event.step else ""

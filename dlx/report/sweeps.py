@@ -73,7 +73,7 @@ def record_lines(sweep: SweepRecord, limit: int) -> Iterator[RenderableType]:
         scores = [number(value) for value in trial.values or ()]
         spread = ["" if trial.deviation is None else number(trial.deviation)] if seeds else []
         mark = ["*" if trial.number in front else ""] if several else []
-        values = [escape(value_word(trial.params[key])) if key in trial.params else "" for key in keys]
+        values = [escape(value_word(trial.final[key])) if key in trial.final else "" for key in keys]
         table.add_row(str(trial.number), trial.run_id or "", *scores, *spread, *mark, *values)
     yield table
 
@@ -96,7 +96,7 @@ def trials_csv(sweep: SweepRecord) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["trial", "run", "status", *metrics, "deviation", *keys, "message"])
     for trial in sweep.trials:
-        values = [json.dumps(v) if isinstance(v := trial.params.get(key, ""), list | dict) else v for key in keys]
+        values = [json.dumps(v) if isinstance(v := trial.final.get(key, ""), list | dict) else v for key in keys]
         scores = trial.values or [None] * len(metrics)
         known = [trial.number, trial.run_id or "", trial.status or "waiting", *scores, trial.deviation]
         writer.writerow([*known, *values, trial.message])
@@ -115,7 +115,7 @@ def trials_json(sweep: SweepRecord) -> list[dict[str, Any]]:
             "values": list(trial.values) if trial.values else None,
             "deviation": trial.deviation,
             "curve": trial.curve,
-            "params": dict(trial.params),
+            "params": dict(trial.final),
             "message": trial.message,
         }
         for trial in sweep.trials
@@ -136,7 +136,7 @@ def record_json(sweep: SweepRecord) -> dict[str, Any]:
         "trials_total": sweep.trials_total,
         "best": None
         if best is None
-        else {"trial": best.number, "run": best.run_id, "value": best.value, "params": dict(best.params)},
+        else {"trial": best.number, "run": best.run_id, "value": best.value, "params": dict(best.final)},
         "front": [trial.number for trial in sweep.front] if len(sweep.goals) > 1 else None,
         "workers": [vars(worker) for worker in sweep.workers if worker.alive],
         "seconds": dict(sweep.seconds),

@@ -34,6 +34,7 @@ from dlx.store.sweeps import find_sweep as find_sweep
 from dlx.store.sweeps import list_sweeps as list_sweeps
 from dlx.store.workers import NewSweep as NewSweep
 from dlx.store.workers import Proposal as Proposal
+from dlx.store.workers import exchange as exchange
 from dlx.store.workers import join_sweep as join_sweep
 from dlx.store.workers import leave_sweep as leave_sweep
 from dlx.store.workers import report_results as report_results

@@ -59,13 +59,21 @@ def start_run(store: Store, new: NewRun, *, unless_named: bool = False) -> str:
     return _start(store, [new], unless_named=unless_named)[0]
 
 
-def start_runs(store: Store, new: Sequence[NewRun], *, sweep: str, trials: Sequence[tuple[int, int]]) -> list[str]:
-    """`start_run` for trainings (by trial and seed) of a sweep, in one transaction. Raises the same."""
-    return _start(store, new, unless_named=False, sweep=sweep, trials=trials)
+def start_runs(store: Store, new: Sequence[NewRun], *, sweep: str, worker: int, trials: Sequence[tuple[int, int]]) -> list[str]:
+    """`start_run` for trainings (by trial and seed) of a sweep, in one transaction.
+
+    Raises the same, and `BusyError` when one of them is not the worker's any more.
+    """
+    return _start(store, new, unless_named=False, sweep=(sweep, worker), trials=trials)
 
 
 def _start(
-    store: Store, new: Sequence[NewRun], *, unless_named: bool, sweep: str | None = None, trials: Sequence[tuple[int, int]] = ()
+    store: Store,
+    new: Sequence[NewRun],
+    *,
+    unless_named: bool,
+    sweep: tuple[str, int] = ("", 0),
+    trials: Sequence[tuple[int, int]] = (),
 ) -> list[str]:
     if not new:
         return []
@@ -106,8 +114,10 @@ def _start(
         for run_id, each in zip(ids, new, strict=True):
             open_segment(connection, run_id, step=0, device=each.device, process=process, now=now)
         for run_id, (number, seed) in zip(ids, trials, strict=False):
-            own = (TRIALS.c.sweep == sweep) & (TRIALS.c.number == number) & (TRIALS.c.seed == seed)
-            connection.execute(update(TRIALS).where(own).values(run_id=run_id))
+            own = (TRIALS.c.sweep == sweep[0]) & (TRIALS.c.number == number) & (TRIALS.c.seed == seed)
+            mine = own & (TRIALS.c.worker == sweep[1])
+            if connection.execute(update(TRIALS).where(mine).values(run_id=run_id)).rowcount != 1:
+                raise BusyError(f"trial {number} of sweep {sweep[0]} was taken over by another process: this one must stop")
     return ids
 
 

@@ -77,6 +77,12 @@ class TrialRecord:
         return statistics.stdev(each) if self.value is not None and len(each) > 1 else None
 
     @property
+    def final(self) -> Mapping[str, Any]:
+        """The searched values in the end: in a population they change on the way."""
+        schedule = self.notes.get("schedule", ())
+        return schedule[-1]["values"] if schedule else self.params
+
+    @property
     def curve(self) -> dict[int, float]:
         """The mean over the seeds by evaluation, where all have one."""
         curves = [training.curve for training in self.trainings]
@@ -161,12 +167,13 @@ class SweepRecord:
     def front(self) -> list[TrialRecord]:
         """The completed trials that no other is at least as good as in every objective, and better in one."""
         signs = [-1.0 if goal.direction == "maximize" else 1.0 for goal in self.goals]
-        costs = {t.number: tuple(s * v for s, v in zip(signs, t.values or (), strict=True)) for t in self.ranked}
+        known = [(t, t.values) for t in self.ranked if t.values and not any(math.isnan(value) for value in t.values)]
+        costs = {t.number: tuple(s * v for s, v in zip(signs, values, strict=True)) for t, values in known}
 
         def beaten(cost: tuple[float, ...]) -> bool:
             return any(other != cost and all(o <= c for o, c in zip(other, cost, strict=True)) for other in costs.values())
 
-        return [trial for trial in self.ranked if not beaten(costs[trial.number])]
+        return [trial for trial, _ in known if not beaten(costs[trial.number])]
 
     def with_results(self, results: Sequence[Result]) -> "SweepRecord":
         """The sweep as it will stand once these are written down."""
@@ -174,7 +181,12 @@ class SweepRecord:
 
         def updated(number: int, training: Training) -> Training:
             result = known.get((number, training.seed))
-            return training if result is None else replace(training, status=result.status, values=result.values)
+            if result is None:
+                return training
+            curve = training.curve if result.curve is None else result.curve
+            if result.status is None:
+                return replace(training, curve=curve)
+            return replace(training, status=result.status, values=result.values, message=result.message, curve=curve)
 
         trials = (replace(t, trainings=tuple(updated(t.number, each) for each in t.trainings)) for t in self.trials)
         return replace(self, trials=tuple(trials))
@@ -257,8 +269,7 @@ def _training(row: RowMapping, goals: Sequence[str]) -> Training:
     values = None if status != Status.COMPLETED else (row["value"], *map(float, row["others"]))
     if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED, Status.PRUNED):
         metrics = measures(row["metrics"])
-        if row["run_status"] != Status.COMPLETED or all(goal in metrics for goal in goals):
-            status, message = row["run_status"], row["run_message"]
-            values = tuple(metrics[goal] for goal in goals) if status == Status.COMPLETED else None
+        status, message = row["run_status"], row["run_message"]
+        values = tuple(metrics.get(goal, math.nan) for goal in goals) if status == Status.COMPLETED else None
     curve = {int(at): float(value) for at, value in row["curve"].items()}
     return Training(row["seed"], row["run_id"], row["worker"], Status(status) if status else None, values, curve, message)

@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from dlx.errors import BusyError, Status
+from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
 from dlx.store.holding import held_by
 from dlx.store.process import this_process
 from dlx.store.starts import Direction, alone, check_name
 from dlx.store.sweeps import Result, SweepRecord, Training, TrialRecord, load_sweep
-from dlx.store.tables import SWEEPS, TRIALS, WORKERS
+from dlx.store.tables import RUNS, SWEEPS, TRIALS, WORKERS
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,19 @@ def report_results(store: Store, sweep_id: str, worker: int, results: Sequence[R
         return load_sweep(connection, store, sweep_id)
 
 
+def exchange(
+    store: Store, sweep_id: str, notes: Mapping[int, Mapping[str, Any]], configs: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Writes down that trials (by number) go on with other values: their notes, and how their runs (by id) are trained anew."""
+    with store.write() as connection:
+        _lock(connection, sweep_id)
+        for number, each in notes.items():
+            own = (TRIALS.c.sweep == sweep_id) & (TRIALS.c.number == number)
+            connection.execute(update(TRIALS).where(own).values(notes=dict(each)))
+        for run_id, config in configs.items():
+            connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(config=dict(config)))
+
+
 def leave_sweep(store: Store, sweep_id: str, worker: int, status: Status, message: str, seconds: Mapping[str, float]) -> None:
     """Ends a worker's part; `seconds` (by phase) are added to those before. The last one to leave says how the sweep ended."""
     now = time.time()
@@ -173,7 +186,8 @@ def leave_sweep(store: Store, sweep_id: str, worker: int, status: Status, messag
             update(WORKERS).where(WORKERS.c.sweep == sweep_id, WORKERS.c.number == worker).values(ended=now, heartbeat=now)
         )
         last = not any(other.alive for other in load_sweep(connection, store, sweep_id).workers)
-        ended = {"status": status, "message": message, "finished": now} if last else {}
+        # One that was away for too long finds the sweep ended by those who took over: theirs was the last word.
+        ended = {"status": status, "message": message, "finished": now} if last and row.status == Status.RUNNING else {}
         total = {**row.seconds, **{phase: row.seconds.get(phase, 0.0) + value for phase, value in seconds.items()}}
         connection.execute(update(SWEEPS).where(SWEEPS.c.id == sweep_id).values(seconds=total, **ended))
 
@@ -185,8 +199,11 @@ def _enter(connection: Connection, sweep_id: str, number: int) -> int:
 
 
 def _lock(connection: Connection, sweep_id: str) -> Any:
-    """The sweep's seconds. No other worker goes on until the transaction ends."""
-    return connection.execute(select(SWEEPS.c.seconds).where(SWEEPS.c.id == sweep_id).with_for_update()).one()
+    """The sweep's status and seconds. No other worker goes on until the transaction ends."""
+    row = connection.execute(select(SWEEPS.c.status, SWEEPS.c.seconds).where(SWEEPS.c.id == sweep_id).with_for_update()).first()
+    if row is None:
+        raise UsageError(f"the store has no sweep {sweep_id}; `dlx sweep ls` shows what it has")
+    return row
 
 
 def _without_ended(trial: TrialRecord, at_work: set[int]) -> TrialRecord:

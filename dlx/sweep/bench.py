@@ -44,6 +44,11 @@ class Bench:
         self.programs = 0
         """How many programs were made."""
 
+    @property
+    def ceiling(self) -> int:
+        """The most lanes that any program has on this machine."""
+        return engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
+
     def resolve(self, config: Experiment) -> Experiment:
         """The config as its run will keep it. Loads its data, once for all configs with the same."""
         return resolve(config, self.dataset(config))
@@ -82,24 +87,22 @@ class Bench:
         self._assemblies.pop((engine.structure(config), lanes), None)
 
     def assembly(self, configs: Sequence[Experiment], *, exact: bool = False) -> tuple[bool, Assembly]:
-        """A cohort of these configs, filled up with copies of the last, and whether its program was there.
+        """A cohort of these configs, filled up with copies of the last, and whether an earlier one used its program.
 
         Lanes are a power of two. A program that is there is used with up to three quarters of its lanes idle, unless the
         number is to be `exact`.
         """
         key = self._key(configs, exact=exact)
         filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
-        if key in self._coming:
-            made: Assembly | None = self._coming.pop(key).result()
-        else:
-            made = self._assemblies.pop(key, None)
+        known = key in self._assemblies
+        made = self._coming.pop(key).result() if key in self._coming else self._assemblies.pop(key, None)
         if made is None:
             self.programs += 1
         ready = assemble(filled, self.dataset(configs[0])) if made is None else made.with_configs(filled)
         while len(self._assemblies) >= MOST_PROGRAMS:
             del self._assemblies[next(iter(self._assemblies))]
         self._assemblies[key] = ready
-        return made is not None, ready
+        return known, ready
 
     def ahead(self, configs: Sequence[Experiment]) -> None:
         """Begins to compile the program of a cohort to come, in a thread, while another one trains."""
@@ -150,14 +153,13 @@ class Bench:
         if key not in self._mapped:
             dataset = self.dataset(config)
             task, plan = plan_for(config, dataset)
-            many = engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
-            placement = engine.choose_placement(many, lambda: engine.convolves(task, config, dataset, plan.batch_size))
+            placement = engine.choose_placement(self.ceiling, lambda: engine.convolves(task, config, dataset, plan.batch_size))
             self._mapped[key] = placement.within == "map"
         return self._mapped[key]
 
     def most_lanes(self, config: Experiment) -> int:
         """The most lanes of this structure that train at once."""
-        most = MOST_MAPPED if self._is_mapped(config) else engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
+        most = MOST_MAPPED if self._is_mapped(config) else self.ceiling
         return max(1, min(most, self._most.get(engine.structure(config), most)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dlx import engine
 from dlx.config import Experiment, Override
 from dlx.config.load import Document, differences, validate
-from dlx.config.sampler import GridSampler
+from dlx.config.sampler import GridSampler, PbtSampler
 from dlx.config.space import Space, apply, check_space, fits, fitted
 from dlx.config.sweep import Objective, Sweep
 from dlx.engine import Plan
@@ -30,6 +30,7 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, checkpoint_folder
 from dlx.store import (
     Ending,
+    Goal,
     NewSweep,
     Proposal,
     Result,
@@ -49,6 +50,7 @@ from dlx.sweep.bench import Bench
 from dlx.sweep.crew import Crew
 from dlx.sweep.leg import Leg
 from dlx.sweep.pool import Lane, Pool
+from dlx.sweep.population import exchange_lanes, restore_lane
 from dlx.sweep.propose import Mirror, Proposer, grid_size
 from dlx.sweep.work import Work
 
@@ -57,6 +59,8 @@ MOST_DIGITS = "9999999.99"
 COHORTS = 4
 """Of proposals at a time of a sampler that learns nothing, where the search is over structure."""
 POLL_SECONDS = 0.5
+CHANGEABLE = ("search", "sampler", "pruner")
+"""What `--allow-changed-space` lets change. With another experiment or objective the values could not be compared."""
 MOST_POINTS = 10_000
 """Of a grid that is to be tried whole."""
 
@@ -99,6 +103,14 @@ def prepared(sweep: Sweep, document: Document, overrides: Sequence[Override]) ->
     check_space(space, document, overrides)
     if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
         raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
+    if isinstance(sweep.sampler, PbtSampler):
+        for there, what in (
+            (sweep.seeds > 1, "seeds"),
+            (sweep.pruner.kind != "none", "pruner"),
+            (len(sweep.objectives) > 1, "objective"),
+        ):
+            if there:
+                raise ConfigError(f"sampler.kind is pbt, which has its own way with {what}: leave {what} out")
     _check_enqueued(sweep.enqueue, space, sweep.sampler.kind)
     return sweep.model_copy(update={"search": space}), overrides, base
 
@@ -111,6 +123,8 @@ def total_trials(sweep: Sweep, base: Mapping[str, Any], *, timed: bool) -> int |
         if total is None and points > MOST_POINTS:
             raise ConfigError(f"the grid has more than {MOST_POINTS:,} points: give --trials N to try the first N of them")
         total = points
+    if total is None and isinstance(sweep.sampler, PbtSampler):
+        raise UsageError("sampler.kind is pbt, whose trials are its population: give --trials N")
     if total is None and not timed:
         raise UsageError("nothing says how long to search. Give --trials N, or --max-time '30 minutes'")
     return total
@@ -118,11 +132,11 @@ def total_trials(sweep: Sweep, base: Mapping[str, Any], *, timed: bool) -> int |
 
 def batch_size(sweep: Sweep, proposer: Proposer, bench: Bench, base: Experiment) -> int:
     """How many trials are asked for at once."""
-    size = sweep.batch or proposer.batch
+    size = sweep.trials if isinstance(sweep.sampler, PbtSampler) else sweep.batch or proposer.batch
     if size is not None:
         return size
     # As many as train at once, and some cohorts' worth where they will be of many structures.
-    return bench.most_lanes(base) * (COHORTS if proposer.structural else 1)
+    return bench.ceiling * COHORTS if proposer.structural else bench.most_lanes(base)
 
 
 def _check_enqueued(enqueue: Sequence[Mapping[str, Any]], space: Space, sampler: str) -> None:
@@ -152,35 +166,38 @@ class _Stretch:
         self.sweep, self.document, self.overrides, self.base = sweep, document, tuple(overrides), base
         self.store, self.interrupts, self.crew = store, interrupts, crew
         self.watch, self.bench = Stopwatch(), Bench()
-        self.pool = Pool(self.bench)
+        self.population = sweep.sampler if isinstance(sweep.sampler, PbtSampler) else None
+        self.pool = Pool(self.bench, together=self.population is not None)
 
     def run(self, name: str | None, deadline: float | None, beside: bool, change: bool) -> Iterator[Event | SweepEvent]:
         """Everything from the first look at the data to the last word."""
         self.deadline = deadline
-        base = self.bench.resolve(self.base)
+        self.base = base = self.bench.resolve(self.base)
         self.base_tree = base.model_dump(mode="json")
         plan = self.bench.plan(base)
         environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
+        self.every = plan.evaluate_every
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
         new = self._describe(name, plan)
-        record, worker = self._take_sweep(new, beside, change)
+        goals = [Goal(plan.monitor, new.direction), *(Goal(**more) for more in new.config["more"])]
         self.proposer = Proposer(
-            self.sweep.search, self.sweep.sampler, self.base_tree, record.goals, self.sweep.enqueue, self.sweep.group
+            self.sweep.search, self.sweep.sampler, self.base_tree, goals, self.sweep.enqueue, self.sweep.group
         )
-        self.work = Work(self.store, record, worker, self.sweep.keep, environment)
-        yield SweepStarted(
-            record.id,
-            record.name,
-            self.total,
-            sum(self.work.statuses().values()),
-            len(self.sweep.search),
-            plan.monitor,
-            plan.maximize,
-            environment["device"],
-            self.store.folder,
-        )
+        record, worker = self._take_sweep(new, beside, change)
         status, message = Status.FAILED, "stopped by an error"
         try:
+            self.work = Work(self.store, record, worker, self.sweep.keep, environment)
+            yield SweepStarted(
+                record.id,
+                record.name,
+                self.total,
+                sum(self.work.statuses().values()),
+                len(self.sweep.search),
+                plan.monitor,
+                plan.maximize,
+                environment["device"],
+                self.store.folder,
+            )
             with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
                 for event in self._train_all():
                     if isinstance(event, CohortStarted):
@@ -223,6 +240,8 @@ class _Stretch:
         """Cohort after cohort, and new proposals when there is none to train."""
         more = True
         while not self._stopping() and self._satisfied() is None and self._broken() is None:
+            if self.population is not None:
+                yield from exchange_lanes(self.population, self.sweep.search, self.work, self.pool.lanes, self.every)
             if lanes := self.pool.next(more=more):
                 coming = self.pool.peek(more=more)
                 if coming and not coming[0].step:
@@ -255,7 +274,8 @@ class _Stretch:
         self.watch.lap("store")
         workers = max(sum(worker.alive for worker in record.workers), self.crew.size if self.crew is not None else 1)
         try:
-            return self.proposer.ask(record.trials, -(-count // workers))
+            # A population is not divided: its members know one another.
+            return self.proposer.ask(record.trials, count if self.population is not None else -(-count // workers))
         finally:
             self.watch.lap("sampler")
 
@@ -263,22 +283,33 @@ class _Stretch:
         """Puts the trainings of trials into the pool. What cannot even begin fails, and the sweep goes on."""
         for trial in trials:
             for training in trial.trainings:
-                lane = Lane(trial, training, self.base, training.run_id, curve=dict(training.curve))
                 try:
-                    lane.config = self.bench.resolve(self._config(trial, training.seed))
-                    self.bench.plan(lane.config)
-                    self.bench.width(lane.config)  # builds the network
+                    config = self.bench.resolve(self._config(trial, training.seed))
+                    self.bench.plan(config)
+                    self.bench.width(config)  # builds the network
                 except Exception as error:  # of the user's own network too
-                    yield from self._fail([lane], error, final=True)
+                    yield from self._fail([Lane(trial, training, self.base, training.run_id)], error, final=True)
                     continue
+                lane = Lane(trial, training, config, training.run_id, curve=dict(training.curve))
                 if lane.run is not None:
                     lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
-                    lane.spent = dict(find_run(self.store, lane.run).seconds) if lane.step else {}
+                    run = find_run(self.store, lane.run)
+                    lane.spent = dict(run.seconds) if lane.step else {}
+                    restore_lane(lane, run.config)
                 self.pool.lanes.append(lane)
 
     def _train(self, lanes: Sequence[Lane], *, more: bool) -> Iterator[Event | SweepEvent]:
         """Trains lanes together until they part. Whatever a network does wrong is its trials' failure, and not the sweep's."""
-        leg = Leg(self.work, self.bench, lanes, self.sweep.pruner, self.interrupts, self.deadline, more=more)
+        leg = Leg(
+            self.work,
+            self.bench,
+            lanes,
+            self.sweep.pruner,
+            self.interrupts,
+            self.deadline,
+            more=more,
+            interval=self.population.interval if self.population is not None else None,
+        )
         try:
             yield from leg.run()
             self.pool.lanes += leg.going
@@ -320,7 +351,8 @@ class _Stretch:
         """The experiment of one of a trial's seeds. Values that were tried before are tried under the next seeds."""
         config = apply(self.document, self.overrides, trial.params)
         before = sum(1 for other in self.work.record.trials[: trial.number] if other.params == trial.params)
-        offset = before * self.sweep.seeds + seed
+        # Members of a population differ in their seeds too.
+        offset = trial.number if self.population is not None else before * self.sweep.seeds + seed
         if not offset or trial.params.keys() & {"train", "train.seed"}:
             return config
         later = (config.train.seed + offset) % 2**32
@@ -365,10 +397,12 @@ class _Stretch:
         if worker is None:
             found = find_sweep(self.store, sweep_id)
             changed = differences(found.config, new.config)
-            if changed and not change:
+            fixed = any(found.config.get(key) != value for key, value in new.config.items() if key not in CHANGEABLE)
+            if changed and (fixed or not change):
+                otherwise = "" if fixed else ", or go on with --allow-changed-space"
                 raise ConfigError(
                     f"sweep {found.id} ({found.name}) was started with another description: {'; '.join(changed)}; choose another "
-                    "--name, or go on with --allow-changed-space"
+                    f"--name{otherwise}"
                 )
             worker = join_sweep(self.store, sweep_id, new.trials_total, beside=beside, config=new.config if changed else None)
         return find_sweep(self.store, sweep_id), worker

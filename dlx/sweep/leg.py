@@ -1,7 +1,7 @@
 """A leg: a cohort from where its lanes stand to where they part, at a rung or at the end."""
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -24,7 +24,7 @@ from dlx.sweep.work import Work
 
 
 class Leg:
-    """Trains lanes of one structure together, all from one step on."""
+    """Trains lanes of one structure together, all from one step on, and to the next `interval` of evaluations if there is one."""
 
     def __init__(
         self,
@@ -36,9 +36,10 @@ class Leg:
         deadline: float | None,
         *,
         more: bool,
+        interval: int | None = None,
     ) -> None:
         self.work, self.bench, self.lanes, self.pruner = work, bench, list(lanes), pruner
-        self.interrupts, self.deadline, self.more = interrupts, deadline, more
+        self.interrupts, self.deadline, self.more, self.interval = interrupts, deadline, more, interval
         self.watch = Stopwatch()
         self.reached: RungReached | None = None
 
@@ -50,7 +51,7 @@ class Leg:
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
         plan, cohort = self.assembly.plan, self.assembly.cohort
         self.total = -(-plan.total_steps // plan.evaluate_every)
-        self.rungs = rungs(self.pruner, self.total)
+        self.rungs = range(self.interval, self.total, self.interval) if self.interval else rungs(self.pruner, self.total)
         yield CohortStarted(
             numbers,
             cohort.lanes,
@@ -62,8 +63,8 @@ class Leg:
         for event in cohort.prepare():
             self.watch.lap(self.watch.phase(event))
             yield event
-        if not compiled:
-            self.bench.took(config, self.watch.seconds["assemble"] + self.watch.seconds.get("compile", 0.0))
+        if self.watch.seconds.get("compile"):
+            self.bench.took(config, self.watch.seconds["assemble"] + self.watch.seconds["compile"])
         self._check_memory()
         runs = self._begin_runs()
         splits = ("validation" if self.assembly.program.feed.sizes["validation"] else "train", "test")
@@ -156,7 +157,8 @@ class Leg:
             )
             for index, lane in fresh
         ]
-        started = start_runs(store, new, sweep=self.work.record.id, trials=[lane.key for _, lane in fresh])
+        keys = [lane.key for _, lane in fresh]
+        started = start_runs(store, new, sweep=self.work.record.id, worker=self.work.worker, trials=keys)
         for (_, lane), run in zip(fresh, started, strict=True):
             lane.run = run
         for lane in self.lanes:
@@ -184,6 +186,9 @@ class Leg:
             lane.curve[number] = value
         if number not in self.rungs or not at_work:
             return None
+        if self.interval:  # the population meets: all wait for the others
+            self._write_curves(at_work)
+            return Rung({}, leave=True, save=True)
         curves = {trial.number: trial.curve for trial in self.work.record.trials}
         mine: dict[int, list[Lane]] = {}
         for lane, _ in at_work:
@@ -229,8 +234,7 @@ class Leg:
         return {index for index, lane in enumerate(self.lanes) if lane.key in best & mine}
 
     def _result(self, lane: Lane, status: Status, metrics: Metrics, message: str) -> Result:
-        known: Mapping[str, float] = {**metrics, "parameters": float(self.assembly.program.parameters())}
-        values = tuple(known.get(goal.metric, float("nan")) for goal in self.work.record.goals)
+        values = tuple(metrics.get(goal.metric, float("nan")) for goal in self.work.record.goals)
         return Result(*lane.key, status, values if status is Status.COMPLETED else None, message, lane.curve)
 
     def _checkpoints(self, lane: Lane) -> Path:

@@ -27,10 +27,15 @@ class Lane:
     """Whether this process holds its run."""
     place: tuple[Progress, int] | None = None
     """Its state in memory: a cohort's, and which lane of it. Else, past step 0, its checkpoint is its state."""
+    story: Experiment = field(init=False)
+    """How its weights are trained anew; in a population with all changes on the way."""
     curve: dict[int, float] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
     """How often it has failed."""
+
+    def __post_init__(self) -> None:
+        self.story = self.config
 
     @property
     def key(self) -> Key:
@@ -41,8 +46,9 @@ class Lane:
 class Pool:
     """Waiting lanes. Those of one structure that stand at one step can train together."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, bench: Bench, *, together: bool = False) -> None:
+        self.bench, self.together = bench, together
+        """`together`: nobody runs ahead of the others, instead of taking those furthest on first."""
         self.lanes: list[Lane] = []
 
     def next(self, *, more: bool) -> list[Lane]:
@@ -59,10 +65,10 @@ class Pool:
         groups: dict[Any, list[Lane]] = {}
         for lane in self.lanes:
             groups.setdefault((lane.step, engine.structure(lane.config)), []).append(lane)
-        for (step, _), lanes in sorted(groups.items(), key=lambda group: -group[0][0]):
+        for (step, _), lanes in sorted(groups.items(), key=lambda group: group[0][0] if self.together else -group[0][0]):
             width = self.bench.width(lanes[0].config)
-            if step == 0 or not more or len(lanes) >= width:
-                size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more)
+            if step == 0 or not more or self.together or len(lanes) >= width:
+                size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more and not self.together)
                 return list(_whole_trials(lanes, size))
         return []
 

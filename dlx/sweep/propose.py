@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 
 from dlx.config import sampler as chosen
 from dlx.config.sampler import SamplerConfig
-from dlx.config.space import Choice, Dimension, FloatRange, IntRange, Space, active, fits, ordered, structural
+from dlx.config.space import Choice, Dimension, FloatRange, IntRange, Space, active, fits, ordered, points, structural, value_at
 from dlx.errors import ConfigError, Status
 from dlx.store import Goal, Proposal, SweepRecord, TrialRecord
 
@@ -33,6 +33,8 @@ BATCH: Final = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
 GROUP: Final = 8
 """Of a batch, how many trials share a compiled program where the search is over structure."""
+LEAST_TRIALS: Final = 4
+"""Completed ones, without which nothing is said of what matters."""
 _OPENINGS: Final = 5
 
 
@@ -56,6 +58,10 @@ class Proposer:
         optuna.logging.disable_default_handler()
         if len(goals) > 1 and isinstance(sampler, chosen.CmaEsSampler):
             raise ConfigError("sampler.kind is cmaes, which has one objective: use nsga2, tpe or gp for several")
+        if isinstance(sampler, chosen.PbtSampler) and self.structural:
+            raise ConfigError(
+                f"sampler.kind is pbt, but {', '.join(sorted(self.structural))} chooses the program: search values alone"
+            )
         _sampler(sampler, space, 0)  # raises for what is not installed
 
     @property
@@ -128,7 +134,7 @@ class Proposer:
         for number in range(start, start + count):
             given = self.first[number] if number < len(self.first) else {}
             place = dict(zip(keys, engine.random(1)[0], strict=True))
-            yield self._complete(lambda key, d, given=given, place=place: given.get(key, _at(d, float(place[key]))))
+            yield self._complete(lambda key, d, given=given, place=place: given.get(key, value_at(d, float(place[key]))))
 
 
 def importances(sweep: SweepRecord) -> dict[str, float]:
@@ -136,6 +142,8 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
 
     By PED-ANOVA (Watanabe et al. 2023), of the completed trials. Empty when there are too few of them to tell.
     """
+    if len(sweep.ranked) < LEAST_TRIALS:
+        return {}
     optuna.logging.disable_default_handler()
     space: Space = TypeAdapter(dict[str, Dimension]).validate_python(sweep.config["search"])
     study = optuna.create_study(direction=sweep.direction, sampler=RandomSampler(seed=0))
@@ -151,12 +159,9 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
         ]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")  # experimental, and of values that are all the same
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.1, region_quantile=1.0)
-        try:
-            found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        except ValueError:  # Optuna's word for too few trials
-            return {}
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {key: float(share) for key, share in found.items()}
 
 
@@ -228,7 +233,7 @@ def grid(space: Space, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         elif not active(space, chosen, rest[0], base):
             yield from extend(chosen, rest[1:])
         else:
-            for value in _values(rest[0], space[rest[0]]):
+            for value in points(rest[0], space[rest[0]]):
                 yield from extend({**chosen, rest[0]: value}, rest[1:])
 
     return extend({}, keys)
@@ -237,18 +242,6 @@ def grid(space: Space, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def grid_size(space: Space, base: Mapping[str, Any], most: int) -> int:
     """How many points a grid has, counted up to `most`."""
     return sum(1 for _ in islice(grid(space, base), most))
-
-
-def _values(key: str, dimension: Dimension) -> Sequence[Any]:
-    match dimension:
-        case Choice():
-            return dimension.choices
-        case IntRange() if not dimension.log:
-            return range(dimension.low, dimension.high + 1, dimension.step)
-        case FloatRange() if dimension.step is not None:
-            steps = int((dimension.high - dimension.low) / dimension.step + 1e-9)
-            return [min(dimension.high, dimension.low + i * dimension.step) for i in range(steps + 1)]
-    raise ConfigError(f"search {key}: a grid needs its points: give choice(...) or a step, or another sampler")
 
 
 def _sampler(config: SamplerConfig, space: Space, told: int) -> BaseSampler:
@@ -343,23 +336,6 @@ def _value(trial: optuna.Trial, key: str, dimension: Dimension) -> Any:
             return next(
                 choice for choice in dimension.choices if _label(choice) == label and type(_label(choice)) is type(label)
             )
-
-
-def _at(dimension: Dimension, unit: float) -> Any:
-    """The value at a place between 0 and 1 of a dimension: every value has an equal share, of the logarithm with `log`."""
-    match dimension:
-        case Choice():
-            return dimension.choices[min(int(unit * len(dimension.choices)), len(dimension.choices) - 1)]
-        case FloatRange() if dimension.step is None:
-            if dimension.log:
-                low, high = math.log(dimension.low), math.log(dimension.high)
-                return min(max(math.exp(low + unit * (high - low)), dimension.low), dimension.high)
-            return dimension.low + unit * (dimension.high - dimension.low)
-        case IntRange() if dimension.log:
-            low, high = math.log(dimension.low - 0.5), math.log(dimension.high + 0.5)
-            return min(max(round(math.exp(low + unit * (high - low))), dimension.low), dimension.high)
-    points = _values("", dimension)
-    return points[min(int(unit * len(points)), len(points) - 1)]
 
 
 def _labels(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:

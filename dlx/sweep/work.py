@@ -63,7 +63,7 @@ class Work:
             trial.status or Status.RUNNING,
             trial.message,
             trial.value,
-            trial.params,
+            trial.final,
             best=bool(best) and best[0].number == trial.number,
             values=trial.values or (),
             deviation=trial.deviation,
