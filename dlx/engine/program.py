@@ -170,14 +170,14 @@ class Program:
 
 
 def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> bool:
-    """Whether one step of this config's program convolves."""
+    """Whether this config's program convolves. Its forward pass tells, in a quarter of the time that a whole step takes to trace."""
     part, scaling = dataset.train, dataset.scaling
     data = DeviceData(part.inputs[:1], part.targets[:1], scaling.mean, scaling.inverse_std)
 
     register_configs()
 
-    def first_step(config: Experiment, data: DeviceData, rows: jax.Array) -> Any:
-        lane = init_lane(task, config, data, rows)
-        return train_lane(task, config, lane, data, rows[None], jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32))
+    def forward(config: Experiment, data: DeviceData, rows: jax.Array) -> Any:
+        learner = init_lane(task, config, data, rows).learner
+        return evaluate_lane(task, config, judged(learner), data, rows[None], jnp.ones((), jnp.int32))
 
-    return has_convolution(first_step, config, data, np.zeros(batch, np.int32))
+    return has_convolution(forward, config, data, np.zeros(batch, np.int32))

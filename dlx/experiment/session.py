@@ -1,6 +1,7 @@
 """One stretch of running of a cohort: pulls its events, records them, answers with decisions, closes the records."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.store import Ending, RunRecord, RunUpdate, Store, finish_runs, heartbeat, record
 
 HEARTBEAT_SECONDS = 20.0
+WRITE_SECONDS = 1.0
+"""How long measurements may wait to be written together."""
 
 T = TypeVar("T")
 
@@ -80,6 +83,8 @@ class Session:
         self.spent: list[dict[str, float]] = [dict(each) for each in spent] or [{} for _ in self.runs]
         """Seconds by phase of each lane, in this cohort and those before: what lanes take together is divided among them."""
         self._divided: dict[str, float] = {}
+        self._unwritten: list[RunUpdate] = []
+        self._written_at = time.monotonic()
         self._train_metrics: Sequence[Mapping[str, float]] = ()
         self.best = np.zeros(0)
         """Each lane's best monitored value so far, (K,)."""
@@ -118,6 +123,7 @@ class Session:
         first = Decision(stop=self._stopping(pace), max_steps=FIRST_STEPS)
         progress = yield from self._drive(cohort.train(progress, first), pace)
         outcomes = self._outcomes(progress, pace)
+        self._write()
         if self.manner.keep is None or any(outcome and outcome[0] is Status.INTERRUPTED for outcome in outcomes):
             yield cohort.save(progress, self._checkpoints())
         self.watch.lap("checkpoint")
@@ -162,6 +168,8 @@ class Session:
             seconds = self.watch.lap(self.watch.phase(event))
             self._record(event)
             decision = pace.decide(event, seconds, self._stopping(pace))
+            if decision.save:
+                self._write()  # before the checkpoint: what is measured after it is measured again
             rung = self._compare(event) if isinstance(event, Evaluated) and event.improved else None
             self.watch.lap("store")
             yield event
@@ -173,6 +181,8 @@ class Session:
                 yield from self._close(pruned, best)
                 pace.folders, self._left = self._checkpoints(), rung.leave
                 save = pace.save_now() if rung.save else ()
+                if save:
+                    self._write()
                 decision = Decision(decision.stop or rung.leave, save, decision.max_steps, tuple(rung.out))
             self.watch.lap("display")
 
@@ -203,7 +213,7 @@ class Session:
         return tuple(checkpoint_folder(folder) if lane in self.open else None for lane, folder in enumerate(self.folders))
 
     def _record(self, event: Event) -> None:
-        """Stores an interval of all lanes that still count: training metrics and evaluation, in one transaction."""
+        """Takes down an interval of all lanes that still count: training metrics and evaluation."""
         match event:
             case Measured():
                 for lane, diverged in enumerate(event.diverged_at[: len(self.runs)]):
@@ -212,16 +222,20 @@ class Session:
                 if event.complete:
                     self._train_metrics = event.metrics
             case Evaluated() if event.improved:
-                record(
-                    self.store,
-                    [
-                        RunUpdate(
-                            self.runs[lane], event.step, int(event.epoch), {**self._train_metrics[lane], **event.metrics[lane]}
-                        )
-                        for lane in self.open
-                        if event.counts[lane]
-                    ],
-                )
+                self._unwritten += [
+                    RunUpdate(
+                        self.runs[lane], event.step, int(event.epoch), {**self._train_metrics[lane], **event.metrics[lane]}
+                    )
+                    for lane in self.open
+                    if event.counts[lane]
+                ]
+                if time.monotonic() - self._written_at >= WRITE_SECONDS:
+                    self._write()
+
+    def _write(self) -> None:
+        """Stores what was measured since the last time, in one transaction."""
+        record(self.store, self._unwritten)
+        self._unwritten, self._written_at = [], time.monotonic()
 
     def _outcomes(self, progress: Progress, pace: Pace) -> list[tuple[Status, str] | None]:
         """How each open run stands, with the sentence that a person reads the next morning. None for one that goes on elsewhere."""
@@ -253,6 +267,7 @@ class Session:
         """Ends the records of lanes, and says so."""
         if not outcomes:
             return
+        self._write()
         self._divide()
         per_epoch = self.assembly.plan.steps_per_epoch
         self.open = [lane for lane in self.open if lane not in outcomes]

@@ -23,7 +23,7 @@ from dlx.errors import (
     Status,
     UsageError,
 )
-from dlx.events import CohortStarted, Event, Notice, SweepEvent, SweepFinished, SweepStarted
+from dlx.events import CohortStarted, Event, Measured, Notice, SweepEvent, SweepFinished, SweepStarted
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
@@ -200,8 +200,11 @@ class _Stretch:
             )
             with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
                 for event in self._train_all():
-                    if isinstance(event, CohortStarted):
-                        mirror.update(self.work.record.trials)  # what the cohorts before this one found
+                    match event:
+                        case Measured():
+                            mirror.open()
+                        case CohortStarted() if self.work.statuses():
+                            mirror.update(self.work.record.trials)  # what the cohorts before this one found
                     yield event
                 if self.crew is not None:
                     codes = self.crew.finish(stop=self._stopping())
@@ -290,11 +293,12 @@ class _Stretch:
                 except Exception as error:  # of the user's own network too
                     yield from self._fail([Lane(trial, training, self.base, training.run_id)], error, final=True)
                     continue
-                lane = Lane(trial, training, config, training.run_id, curve=dict(training.curve))
+                lane = Lane(trial, training, config, training.run_id)
                 if lane.run is not None:
                     lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
                     run = find_run(self.store, lane.run)
                     lane.spent = dict(run.seconds) if lane.step else {}
+                    lane.curve = {at: value for at, value in training.curve.items() if at * self.every <= lane.step}
                     restore_lane(lane, run.config)
                 self.pool.lanes.append(lane)
 

@@ -175,7 +175,7 @@ class Mirror:
         self._url, self._title, self._proposer = url, f"{name} ({sweep})" if name else sweep, proposer
         self._behind = ThreadPoolExecutor(1, "dlx-mirror")
         self._storage: optuna.storages.RDBStorage | None = None
-        self._study: Future[optuna.Study] = self._behind.submit(self._open)
+        self._study: Future[optuna.Study] | None = None
         self._last: Future[None] | None = None
 
     def __enter__(self) -> "Mirror":
@@ -185,6 +185,12 @@ class Mirror:
         self._behind.submit(self._close)
         self._behind.shutdown()
 
+    def open(self) -> Future[optuna.Study]:
+        """Begins to open Optuna's storage, if nobody has: while a cohort trains, Python has time for it."""
+        if self._study is None:
+            self._study = self._behind.submit(self._connect)
+        return self._study
+
     def failure(self) -> str | None:
         """Waits for what is under way, and says why the last copy failed, if it did. The next sweep copies what is missing."""
         error = self._last.exception() if self._last is not None else None
@@ -192,9 +198,9 @@ class Mirror:
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Copies what is not there yet, in order of number: up to the first trial that is not finished."""
-        self._last = self._behind.submit(self._copy, trials)
+        self._last = self._behind.submit(self._copy, self.open(), trials)
 
-    def _open(self) -> optuna.Study:
+    def _connect(self) -> optuna.Study:
         for left in range(_OPENINGS - 1, -1, -1):
             try:
                 self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"connect_args": _patience(self._url)})
@@ -212,8 +218,8 @@ class Mirror:
             self._storage.remove_session()  # this thread's
             self._storage.engine.dispose()
 
-    def _copy(self, trials: Sequence[TrialRecord]) -> None:
-        study = self._study.result()
+    def _copy(self, opened: Future[optuna.Study], trials: Sequence[TrialRecord]) -> None:
+        study = opened.result()
         there = len(study.get_trials(deepcopy=False))
         for trial in takewhile(lambda t: t.status is not None, trials[there:]):
             study.add_trial(self._proposer.frozen(trial))
