@@ -1,17 +1,15 @@
 """A sweep from its first proposal to its last result: an iterator of events that keeps the store up to date."""
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dlx import engine
 from dlx.config import Experiment, Override
-from dlx.config.load import Document, differences, validate
-from dlx.config.sampler import GridSampler, PbtSampler
-from dlx.config.space import Space, apply, check_space, fits, fitted
-from dlx.config.sweep import Objective, Sweep
-from dlx.engine import Plan
+from dlx.config.load import Document
+from dlx.config.sampler import PbtSampler
+from dlx.config.space import apply
+from dlx.config.sweep import Sweep
 from dlx.errors import (
     BusyError,
     CannotWriteError,
@@ -30,20 +28,15 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, checkpoint_folder
 from dlx.store import (
     Ending,
-    Goal,
-    NewSweep,
     Proposal,
     Result,
     Store,
     SweepRecord,
     TrialRecord,
-    check_name,
     find_run,
     find_sweep,
     finish_runs,
-    join_sweep,
     leave_sweep,
-    start_sweep,
     take_trials,
 )
 from dlx.sweep.bench import Bench
@@ -51,18 +44,11 @@ from dlx.sweep.crew import Crew
 from dlx.sweep.leg import Leg
 from dlx.sweep.pool import Lane, Pool
 from dlx.sweep.population import exchange_lanes, restore_lane
-from dlx.sweep.propose import Mirror, Proposer, grid_size
+from dlx.sweep.propose import Mirror, Proposer
+from dlx.sweep.setup import batch_size, description, goals_of, prepared, take_sweep, total_trials
 from dlx.sweep.work import Work
 
-MOST_DIGITS = "9999999.99"
-"""Of a trial's number and seed, in the name of its run."""
-COHORTS = 4
-"""Of proposals at a time of a sampler that learns nothing, where the search is over structure."""
 POLL_SECONDS = 0.5
-CHANGEABLE = ("search", "sampler", "pruner")
-"""What `--allow-changed-space` lets change. With another experiment or objective the values could not be compared."""
-MOST_POINTS = 10_000
-"""Of a grid that is to be tried whole."""
 
 _HOPELESS = (ConfigError, DataError, MissingInputError)
 """Failures that would come again."""
@@ -82,8 +68,8 @@ def sweep_runs(
 ) -> Iterator[Event | SweepEvent]:
     """Runs a sweep to its number of trials; the same sweep again continues it. Ends with `SweepFinished`.
 
-    `beside` works on it together with other processes of this machine, such as the `crew`, which is waited for; `change` lets the sweep of that name have another
-    description from now on. Raises `ConfigError` for an impossible space, or for a name that another sweep has;
+    `beside` works on it together with other processes of this machine, such as the `crew`, which is waited for; `change`
+    lets the sweep of that name have another space from now on. Raises `ConfigError` for an impossible space, or for a name that another sweep has;
     `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how long to search.
     """
     engine.configure()
@@ -91,63 +77,6 @@ def sweep_runs(
     with Interrupts() as interrupts:
         stretch = _Stretch(sweep, document, overrides, base, store, interrupts, crew)
         yield from stretch.run(name, None if max_seconds is None else time.monotonic() + max_seconds, beside, change)
-
-
-def prepared(sweep: Sweep, document: Document, overrides: Sequence[Override]) -> tuple[Sweep, Sequence[Override], Experiment]:
-    """The sweep with its space checked, the overrides with its objective, and the experiment that it varies."""
-    metric = sweep.objectives[0].metric
-    if metric is not None:
-        overrides = [*overrides, Override(("train", "monitor"), metric)]
-    base = validate(document, overrides)
-    space = fitted(sweep.search, document, overrides)
-    check_space(space, document, overrides)
-    if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
-        raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
-    if isinstance(sweep.sampler, PbtSampler):
-        for there, what in (
-            (sweep.seeds > 1, "seeds"),
-            (sweep.pruner.kind != "none", "pruner"),
-            (len(sweep.objectives) > 1, "objective"),
-        ):
-            if there:
-                raise ConfigError(f"sampler.kind is pbt, which has its own way with {what}: leave {what} out")
-    _check_enqueued(sweep.enqueue, space, sweep.sampler.kind)
-    return sweep.model_copy(update={"search": space}), overrides, base
-
-
-def total_trials(sweep: Sweep, base: Mapping[str, Any], *, timed: bool) -> int | None:
-    """How many trials there will be. None: until the time is up. Raises `UsageError` when nothing says when to end."""
-    total = sweep.trials
-    if isinstance(sweep.sampler, GridSampler):
-        points = grid_size(sweep.search, base, total or MOST_POINTS + 1)
-        if total is None and points > MOST_POINTS:
-            raise ConfigError(f"the grid has more than {MOST_POINTS:,} points: give --trials N to try the first N of them")
-        total = points
-    if total is None and isinstance(sweep.sampler, PbtSampler):
-        raise UsageError("sampler.kind is pbt, whose trials are its population: give --trials N")
-    if total is None and not timed:
-        raise UsageError("nothing says how long to search. Give --trials N, or --max-time '30 minutes'")
-    return total
-
-
-def batch_size(sweep: Sweep, proposer: Proposer, bench: Bench, base: Experiment) -> int:
-    """How many trials are asked for at once."""
-    size = sweep.trials if isinstance(sweep.sampler, PbtSampler) else sweep.batch or proposer.batch
-    if size is not None:
-        return size
-    # As many as train at once, and some cohorts' worth where they will be of many structures.
-    return bench.ceiling * COHORTS if proposer.structural else bench.most_lanes(base)
-
-
-def _check_enqueued(enqueue: Sequence[Mapping[str, Any]], space: Space, sampler: str) -> None:
-    if enqueue and sampler == "grid":
-        raise ConfigError("enqueue: a grid has its own order: leave it out, or take another sampler")
-    for params in enqueue:
-        for key in params:
-            if key not in space:
-                raise ConfigError(f"enqueue: {key} is not searched; the search has {', '.join(space)}")
-            if not fits(space, {key: params[key]}):
-                raise ConfigError(f"enqueue: {key}={params[key]} is not among what is searched; widen search {key}")
 
 
 class _Stretch:
@@ -178,12 +107,12 @@ class _Stretch:
         environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
         self.every = plan.evaluate_every
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
-        new = self._describe(name, plan)
-        goals = [Goal(plan.monitor, new.direction), *(Goal(**more) for more in new.config["more"])]
+        goals = goals_of(self.sweep, plan, self.bench.scores(base))
+        new = description(self.sweep, name, self.base_tree, self.bench.fingerprint(base), goals, self.total)
         self.proposer = Proposer(
             self.sweep.search, self.sweep.sampler, self.base_tree, goals, self.sweep.enqueue, self.sweep.group
         )
-        record, worker = self._take_sweep(new, beside, change)
+        record, worker = take_sweep(self.store, new, beside=beside, change=change)
         status, message = Status.FAILED, "stopped by an error"
         try:
             self.work = Work(self.store, record, worker, self.sweep.keep, environment)
@@ -295,10 +224,11 @@ class _Stretch:
                     continue
                 lane = Lane(trial, training, config, training.run_id)
                 if lane.run is not None:
+                    every = self.bench.plan(config).evaluate_every
                     lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
                     run = find_run(self.store, lane.run)
                     lane.spent = dict(run.seconds) if lane.step else {}
-                    lane.curve = {at: value for at, value in training.curve.items() if at * self.every <= lane.step}
+                    lane.curve = {at: value for at, value in training.curve.items() if at * every <= lane.step}
                     restore_lane(lane, run.config)
                 self.pool.lanes.append(lane)
 
@@ -361,55 +291,6 @@ class _Stretch:
             return config
         later = (config.train.seed + offset) % 2**32
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})
-
-    def _describe(self, name: str | None, plan: Plan) -> NewSweep:
-        """What makes this sweep this sweep: another experiment, space, sampler or data is another sweep."""
-        check_name(f"{name or ''}/{MOST_DIGITS}")  # the name of a run
-        own = self.sweep.model_dump(mode="json", include={"search", "sampler", "pruner", "seeds"})
-        more = [self._goal(objective, plan) for objective in self.sweep.objectives[1:]]
-        first = {"metric": plan.monitor, "direction": "maximize" if plan.maximize else "minimize"}
-        described = {
-            "experiment": self.base_tree,
-            "data": self.bench.fingerprint(self.base),
-            **own,
-            "objective": first,
-            "more": more,
-        }
-        asked = self.sweep.objectives[0].direction
-        if asked not in (None, first["direction"]):
-            raise ConfigError(f"objective.direction is {asked}, but {plan.monitor} is better the other way: leave it out")
-        config = json.loads(json.dumps(described))
-        return NewSweep(config, plan.monitor, "maximize" if plan.maximize else "minimize", self.total, name, command_line())
-
-    def _goal(self, objective: Objective, plan: Plan) -> dict[str, str]:
-        """One of several objectives beside the first."""
-        scores = {**self.bench.scores(self.base), "parameters": False}
-        if objective.metric not in scores:
-            raise ConfigError(f"objective.metric is {objective.metric!r}; this sweep can have {', '.join(scores)}")
-        if objective.metric == plan.monitor:
-            raise ConfigError(f"objective.metric {objective.metric} is there twice: name each objective once")
-        better = "maximize" if scores[objective.metric] else "minimize"
-        if objective.direction not in (None, better):
-            raise ConfigError(
-                f"objective.direction is {objective.direction}, but {objective.metric} is better the other way: leave it out"
-            )
-        return {"metric": objective.metric, "direction": better}
-
-    def _take_sweep(self, new: NewSweep, beside: bool, change: bool) -> tuple[SweepRecord, int]:
-        """The sweep of this name, or without one of this description, with this process among its workers."""
-        sweep_id, worker = start_sweep(self.store, new)
-        if worker is None:
-            found = find_sweep(self.store, sweep_id)
-            changed = differences(found.config, new.config)
-            fixed = any(found.config.get(key) != value for key, value in new.config.items() if key not in CHANGEABLE)
-            if changed and (fixed or not change):
-                otherwise = "" if fixed else ", or go on with --allow-changed-space"
-                raise ConfigError(
-                    f"sweep {found.id} ({found.name}) was started with another description: {'; '.join(changed)}; choose another "
-                    f"--name{otherwise}"
-                )
-            worker = join_sweep(self.store, sweep_id, new.trials_total, beside=beside, config=new.config if changed else None)
-        return find_sweep(self.store, sweep_id), worker
 
     def _let_go(self) -> None:
         """Gives back the runs of lanes that wait, with their checkpoints."""

@@ -11,11 +11,10 @@ from dlx.config.space import apply
 from dlx.config.sweep import Sweep
 from dlx.errors import ConfigError, DataError, MissingInputError
 from dlx.events import PlannedGroup, SweepPlanned
-from dlx.store import Goal
 from dlx.sweep.bench import Bench
-from dlx.sweep.drive import batch_size, prepared, total_trials
 from dlx.sweep.propose import Proposer
 from dlx.sweep.rungs import rungs
+from dlx.sweep.setup import batch_size, goals_of, prepared, total_trials
 
 
 def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], max_seconds: float | None) -> SweepPlanned:
@@ -31,7 +30,7 @@ def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], 
         sweep.search,
         sweep.sampler,
         tree,
-        [Goal(plan.monitor, "maximize" if plan.maximize else "minimize")] * len(sweep.objectives),
+        goals_of(sweep, plan, bench.scores(base)),
         sweep.enqueue,
         sweep.group,
     )
