@@ -55,10 +55,17 @@ class Experiment(Config):
             raise ValueError(f"replay: the steps must ascend, and they are {', '.join(map(str, steps))}")
         for key in sorted({key for change in self.replay for key in change.values if not is_lane(key)}):
             raise ValueError(f"replay: {key} chooses the program, and cannot change on the way")
+        changed = self.model_copy(update={"replay": ()})
+        for change in self.replay:
+            changed = changed.with_values(change.values)
+            type(self).model_validate(changed.model_dump(mode="json"))  # raises what is wrong with a value
         return self
 
     def with_values(self, values: Mapping[str, Any]) -> "Experiment":
-        """The experiment with other values by dotted key. They are not validated."""
+        """The experiment with other numbers by dotted key, each of the type that is there; other than that they are not validated.
+
+        Raises `ValueError` for a key that is not there, or holds no number.
+        """
         changed = self
         for key, value in values.items():
             changed = _with_value(changed, key.split("."), value)
@@ -96,4 +103,14 @@ def variants(annotation: Any) -> dict[str, type[Config]]:
 
 def _with_value(config: C, path: Sequence[str], value: Any) -> C:
     name, *rest = path
-    return config.model_copy(update={name: _with_value(vars(config)[name], rest, value) if rest else value})
+    if name not in vars(config):
+        raise ValueError(f"{name} is not a key of {type(config).__name__}")
+    old = vars(config)[name]
+    if rest:
+        return config.model_copy(update={name: _with_value(old, rest, value)})
+    if not isinstance(old, int | float):
+        raise ValueError(f"{name} is {old!r} and cannot become {value}: give it a number from the start")
+    # Lanes are stacked by type: an int among floats would round the others.
+    if isinstance(old, int) and value != int(value):
+        raise ValueError(f"{name} takes whole numbers, not {value}")
+    return config.model_copy(update={name: type(old)(value)})

@@ -232,4 +232,5 @@ def with_options(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
             raise ConfigError(
                 f"--{option} {rest[0]}: it has no {rest[-1]}: write {section}: {{kind: {rest[0]}, {rest[-1]}: ...}} in a sweep file"
             ) from error
-        raise ConfigError(f"--{option} {item['input']}: {message[0].lower()}{message[1:]}") from error
+        given_word = item["input"]["kind"] if isinstance(item["input"], Mapping) else item["input"]
+        raise ConfigError(f"--{option} {given_word}: {message[0].lower()}{message[1:]}") from error

@@ -47,7 +47,7 @@ class Assembly:
     def with_configs(self, configs: Sequence[Experiment]) -> "Assembly":
         """The same compiled functions for other configs of the same structure and number."""
         program = self.program.with_configs(engine.stack(configs))
-        return replace(self, config=configs[0], cohort=Cohort(program, self.plan))
+        return replace(self, config=configs[0], cohort=_cohort(program, self.plan, configs))
 
 
 def load_data(config: Experiment) -> Dataset:
@@ -118,11 +118,16 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
     placement = engine.choose_placement(len(configs), lambda: engine.convolves(task, config, dataset, plan.batch_size))
     feed = engine.make_feed(dataset, placement, stream=stream)
     program = Program(task, engine.stack(configs), placement, feed, _shapes(plan, dataset, feed.resident is not None))
+    return Assembly(config, dataset, task, _cohort(program, plan, configs))
+
+
+def _cohort(program: Program, plan: Plan, configs: Sequence[Experiment]) -> Cohort:
+    """A cohort of these configs, with what changes on their way."""
     changes, changed = [], list(configs)
-    for change in config.replay:
+    for change in configs[0].replay:
         changed = [each.with_values(change.values) for each in changed]
         changes.append((change.at, program.with_configs(engine.stack(changed))))
-    return Assembly(config, dataset, task, Cohort(program, plan, changes))
+    return Cohort(program, plan, changes)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -83,6 +83,7 @@ def _start(
     with store.write() as connection:
         for name in {each.name for each in new if unless_named and each.name is not None}:
             _refuse_second(connection, name)
+        _refuse_lost(connection, *sweep, trials)
         ids = [_unused_id(store, connection) for _ in new]
         connection.execute(
             insert(RUNS),
@@ -115,9 +116,7 @@ def _start(
             open_segment(connection, run_id, step=0, device=each.device, process=process, now=now)
         for run_id, (number, seed) in zip(ids, trials, strict=False):
             own = (TRIALS.c.sweep == sweep[0]) & (TRIALS.c.number == number) & (TRIALS.c.seed == seed)
-            mine = own & (TRIALS.c.worker == sweep[1])
-            if connection.execute(update(TRIALS).where(mine).values(run_id=run_id)).rowcount != 1:
-                raise BusyError(f"trial {number} of sweep {sweep[0]} was taken over by another process: this one must stop")
+            connection.execute(update(TRIALS).where(own).values(run_id=run_id))
     return ids
 
 
@@ -197,6 +196,17 @@ def _refuse_second(connection: Connection, name: str) -> None:
     found = connection.execute(select(RUNS.c.id).where(RUNS.c.name == name)).scalars().first()
     if found is not None:
         raise BusyError(f"run {found} of that name was just started by another process; run the command again to continue it")
+
+
+def _refuse_lost(connection: Connection, sweep: str, worker: int, trials: Sequence[tuple[int, int]]) -> None:
+    """Raises `BusyError` unless all trainings (by trial and seed) are the worker's."""
+    if not trials:
+        return
+    found = select(TRIALS.c.number, TRIALS.c.seed).where(TRIALS.c.sweep == sweep, TRIALS.c.worker == worker).with_for_update()
+    mine = {(row.number, row.seed) for row in connection.execute(found)}
+    for number, seed in trials:
+        if (number, seed) not in mine:
+            raise BusyError(f"trial {number} of sweep {sweep} was taken over by another process: this one must stop")
 
 
 def _unused_id(store: Store, connection: Connection) -> str:

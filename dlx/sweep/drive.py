@@ -226,10 +226,8 @@ class _Stretch:
                 if lane.run is not None:
                     every = self.bench.plan(config).evaluate_every
                     lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
-                    run = find_run(self.store, lane.run)
-                    lane.spent = dict(run.seconds) if lane.step else {}
                     lane.curve = {at: value for at, value in training.curve.items() if at * every <= lane.step}
-                    restore_lane(lane, run.config)
+                    restore_lane(lane, find_run(self.store, lane.run).config)
                 self.pool.lanes.append(lane)
 
     def _train(self, lanes: Sequence[Lane], *, more: bool) -> Iterator[Event | SweepEvent]:
@@ -253,6 +251,9 @@ class _Stretch:
             raise  # the store's: no trial could go on
         except Exception as error:  # of the user's own network too
             yield from self._fail(leg.unfinished(), error, final=isinstance(error, _HOPELESS))
+        except BaseException:  # Ctrl-C, or a reader that has left, before the session had begun
+            self.pool.lanes += leg.going
+            raise
         finally:
             self.watch.add(leg.watch)
 
@@ -279,6 +280,7 @@ class _Stretch:
                 yield Notice(
                     f"trials {', '.join(str(n) for n in sorted({lane.trial.number for lane in group}))} {how}: {message}"
                 )
+        self._close_runs([lane for lane in lost if lane.held], Status.FAILED, message)
         yield from self.work.report([Result(*lane.key, Status.FAILED, None, message) for lane in lost])
 
     def _config(self, trial: TrialRecord, seed: int) -> Experiment:
@@ -294,21 +296,19 @@ class _Stretch:
 
     def _let_go(self) -> None:
         """Gives back the runs of lanes that wait, with their checkpoints."""
-        held = [lane for lane in self.pool.lanes if lane.held and lane.run is not None]
         message = f"waited for its next rung; `{command_line()}` continues"
-        finish_runs(
-            self.store,
-            [
-                Ending(
-                    str(lane.run),
-                    Status.INTERRUPTED,
-                    message,
-                    lane.step,
-                    lane.step // self.bench.plan(lane.config).steps_per_epoch,
-                )
-                for lane in held
-            ],
-        )
+        self._close_runs([lane for lane in self.pool.lanes if lane.held], Status.INTERRUPTED, message)
+
+    def _close_runs(self, lanes: Sequence[Lane], status: Status, message: str) -> None:
+        """Ends the runs of lanes that no session has, where they stand."""
+        if not lanes:
+            return
+        per_epoch = {lane.key: self.bench.plan(lane.config).steps_per_epoch for lane in lanes}
+        endings = [
+            Ending(str(lane.run), status, message, lane.step, lane.step // per_epoch[lane.key], seconds=lane.spent)
+            for lane in lanes
+        ]
+        finish_runs(self.store, endings)
 
     def _stopping(self) -> bool:
         return self.interrupts.received is not None or (self.deadline is not None and time.monotonic() >= self.deadline)

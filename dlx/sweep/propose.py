@@ -142,10 +142,11 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
 
     By PED-ANOVA (Watanabe et al. 2023), of the completed trials. Empty when there are too few of them to tell.
     """
-    if len(sweep.ranked) < LEAST_TRIALS:
+    space: Space = TypeAdapter(dict[str, Dimension]).validate_python(sweep.config["search"])
+    known = [trial for trial in sweep.ranked if fits(space, trial.params)]
+    if len(known) < LEAST_TRIALS:
         return {}
     optuna.logging.disable_default_handler()
-    space: Space = TypeAdapter(dict[str, Dimension]).validate_python(sweep.config["search"])
     study = optuna.create_study(direction=sweep.direction, sampler=RandomSampler(seed=0))
     study.add_trials(
         [
@@ -154,8 +155,7 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
                 params=_labels(space, trial.params),
                 distributions={key: _distribution(space[key]) for key in trial.params},
             )
-            for trial in sweep.ranked
-            if fits(space, trial.params)
+            for trial in known
         ]
     )
     with warnings.catch_warnings():

@@ -1,16 +1,32 @@
 """The search space: what it may be, what it refuses before the first trial, and Hydra's grammar for it."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from dlx.config.experiment import Change, Experiment, is_lane
 from dlx.config.grammar import parse_dimension, split_words
 from dlx.config.load import read, validate
 from dlx.config.overrides import Override, parse_override
-from dlx.config.space import Choice, Dimension, FloatRange, IntRange, active, apply, check_space, fitted, ordered
+from dlx.config.space import (
+    Choice,
+    Dimension,
+    FloatRange,
+    IntRange,
+    active,
+    apply,
+    check_space,
+    fits,
+    fitted,
+    ordered,
+    points,
+    structural,
+    value_at,
+)
 from dlx.errors import ConfigError
 
 DIGITS = {
@@ -65,6 +81,94 @@ def test_true_and_one_are_two_choices():
 
 def test_a_step_may_span_the_range_in_spite_of_rounding():
     assert FloatRange(low=0.1, high=0.3, step=0.2)
+
+
+# -------------------------------------------------------------------------------------------------- points and places
+
+ALMOST = math.nextafter(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "expected"),
+    [
+        (FloatRange(low=0, high=0.5, step=0.1), [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        (FloatRange(low=0.1, high=0.3, step=0.1), [0.1, 0.2, 0.3]),
+        (FloatRange(low=0, high=1, step=0.3), [0, 0.3, 0.6, 0.9]),  # and not the end, which is no step
+        (FloatRange(low=0.1, high=0.3, step=0.2), [0.1, 0.3]),
+        (IntRange(low=2, high=5), [2, 3, 4, 5]),
+        (IntRange(low=2, high=9, step=3), [2, 5, 8]),
+        (Choice(choices=("sgd", None, [8])), ["sgd", None, [8]]),
+    ],
+)
+def test_the_points_of_a_dimension(dimension, expected):
+    found = list(points("key", dimension))
+    assert found == ([pytest.approx(value) for value in expected] if isinstance(dimension, FloatRange) else expected)
+    assert fits({"key": dimension}, {"key": found[-1]})
+    if not isinstance(dimension, Choice):
+        assert max(found) <= dimension.high  # exactly
+
+
+@pytest.mark.parametrize("dimension", [FloatRange(low=1, high=2), IntRange(low=1, high=9, log=True)])
+def test_a_range_without_steps_has_no_points(dimension):
+    with pytest.raises(ConfigError, match=r"search model\.depth: a grid needs its points: give choice"):
+        points("model.depth", dimension)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "values"),
+    [
+        (Choice(choices=("a", "b", "c", "d")), ["a", "b", "c", "d"]),
+        (IntRange(low=-1, high=2), [-1, 0, 1, 2]),
+        (IntRange(low=2, high=13, step=3), [2, 5, 8, 11]),
+        (FloatRange(low=0, high=0.75, step=0.25), [0, 0.25, 0.5, 0.75]),
+        (FloatRange(low=0, high=0.8, step=0.25), [0, 0.25, 0.5, 0.75]),
+    ],
+)
+def test_what_can_be_counted_has_equal_shares(dimension, values):
+    """Of four, a quarter each: the lower end of a share belongs to it, the upper one to the next."""
+    for number, value in enumerate(values):
+        for place in (number / 4, (number + 0.5) / 4, math.nextafter((number + 1) / 4, 0)):
+            assert value_at(dimension, place) == value
+
+
+@pytest.mark.parametrize(
+    ("dimension", "place", "value"),
+    [
+        (FloatRange(low=-1, high=3), 0, -1),
+        (FloatRange(low=-1, high=3), 0.25, 0),
+        (FloatRange(low=-1, high=3), 0.5, 1),
+        (FloatRange(low=1e-4, high=1, log=True), 0, 1e-4),
+        (FloatRange(low=1e-4, high=1, log=True), 0.25, 1e-3),
+        (FloatRange(low=1e-4, high=1, log=True), 0.5, 1e-2),
+        (FloatRange(low=1e-4, high=1, log=True), ALMOST, 1),
+    ],
+)
+def test_places_of_a_continuous_range(dimension, place, value):
+    assert value_at(dimension, place) == pytest.approx(value)
+    assert dimension.low <= value_at(dimension, place) <= dimension.high  # exactly
+
+
+def test_whole_numbers_have_their_share_of_the_logarithm():
+    """Each from half below to half above itself: of 0.5 to 3.5, which is a factor of 7, a factor of 3, of 5/3 and of 7/5."""
+    dimension = IntRange(low=1, high=3, log=True)
+    ends = [0, math.log(3) / math.log(7), math.log(5) / math.log(7), 1]
+    for value in (1, 2, 3):
+        for place in (ends[value - 1] + 1e-9, (ends[value - 1] + ends[value]) / 2, ends[value] - 1e-9):
+            assert value_at(dimension, place) == value
+    assert (value_at(dimension, 0), value_at(dimension, ALMOST)) == (1, 3)
+
+
+@given(
+    st.sampled_from([FloatRange, IntRange]), st.integers(1, 60), st.integers(1, 60), st.booleans(),
+    st.lists(st.floats(0, ALMOST), min_size=2, max_size=5),
+)  # fmt: skip
+def test_every_place_has_a_value_of_the_dimension_and_values_ascend(kind, low, width, log, places):
+    scale = 1 if kind is IntRange else 0.1
+    dimension = kind(low=low * scale, high=(low + width) * scale, log=log)
+    found = [value_at(dimension, place) for place in sorted(places)]
+    assert found == sorted(found)
+    assert all(fits({"key": dimension}, {"key": value}) for value in found)
+    assert all(type(value) is (int if kind is IntRange else float) for value in found)
 
 
 # --------------------------------------------------------------------------------------------------------- conditions
@@ -403,3 +507,83 @@ def test_words_are_sorted_into_overrides_and_dimensions():
 def test_a_word_without_a_key_is_refused(word):
     with pytest.raises(ConfigError, match="override"):
         split_words([word])
+
+
+# ------------------------------------------------------------------------------- what may differ between lanes, and replay
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["optimizer.lr", "optimizer.momentum", "optimizer.clip_norm", "model.dropout", "train.seed", "schedule.final"],
+)
+def test_a_value_that_may_differ_between_lanes(key):
+    assert is_lane(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("train.batch_size", "model.hidden", "model.kind", "model", "data.seed", "optimizer", "replay", "replay.at"),
+        *("", ".", "lr", "seed", "optimizer.", ".lr", "nope.lr", "optimizer.nope", "optimizer.lr.x", "model.args.lr"),
+    ],
+)
+def test_what_chooses_the_program_or_is_no_key_at_all(key):
+    assert not is_lane(key)
+
+
+def test_keys_and_choices_that_choose_the_program():
+    searched = space(
+        optimizer__lr=ROUND,
+        optimizer__l1=Choice(choices=(0.1, 0.2)),
+        optimizer__clip_norm=Choice(choices=(1.0, None)),  # with and without are two programs
+        model__hidden=Choice(choices=([8], [16])),
+        train__batch_size=IntRange(low=8, high=16),
+    )
+    assert structural(searched) == {"optimizer.clip_norm", "model.hidden", "train.batch_size"}
+
+
+def with_replay(*changes, **sections):
+    return Experiment.model_validate({**DIGITS, **sections, "replay": [{"at": at, "values": values} for at, values in changes]})
+
+
+def test_a_replay_is_kept_as_it_is_written():
+    changes = [(1, {"optimizer.lr": 0.1}), (7, {"optimizer.lr": 0.2, "model.dropout": 0.5, "train.seed": 3}), (8, {})]
+    found = with_replay(*changes)
+    assert found.replay == tuple(Change(at=at, values=values) for at, values in changes)
+    assert type(found.replay[1].values["train.seed"]) is int
+    assert Experiment.model_validate(found.model_dump(mode="json")) == found
+    assert Experiment.model_validate(DIGITS).replay == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ([(5, {}), (3, {})], "replay: the steps must ascend, and they are 5, 3"),
+        ([(3, {}), (3, {})], "replay: the steps must ascend, and they are 3, 3"),
+        ([(0, {})], "should be greater than or equal to 1"),
+        ([(1, {"train.batch_size": 8})], "replay: train.batch_size chooses the program, and cannot change on the way"),
+        ([(1, {"optimizer.lr": 0.1}), (2, {"data.seed": 8})], "replay: data.seed chooses the program"),
+        ([(1, {"optimizer.rate": 0.1})], "replay: optimizer.rate "),
+        ([(1, {"model.hidden": [8]})], "replay"),
+    ],
+)
+def test_a_replay_that_cannot_be_is_refused(changes, sentence):
+    tree = {**DIGITS, "replay": [{"at": at, "values": values} for at, values in changes]}
+    with pytest.raises(ConfigError) as caught:
+        validate(read(tree))
+    assert sentence in str(caught.value)
+
+
+def test_other_values_leave_the_rest_as_it_is():
+    before = Experiment.model_validate(DIGITS)
+    kept = before.model_dump()
+    after = before.with_values({"optimizer.lr": 0.5, "model.dropout": 0.25, "train.seed": 9})
+    assert (after.optimizer.lr, vars(after.model)["dropout"], after.train.seed) == (0.5, 0.25, 9)
+    assert before.model_dump() == kept
+    assert after.with_values({"optimizer.lr": 3e-3, "model.dropout": 0.0, "train.seed": 0}) == before
+    assert (after.data, after.schedule, after.task) == (before.data, before.schedule, before.task)
+    changed, unchanged = (
+        each.model_dump(exclude={"optimizer": {"lr"}, "model": {"dropout"}, "train": {"seed"}}) for each in (after, before)
+    )
+    assert changed == unchanged
+    assert before.with_values({}) == before

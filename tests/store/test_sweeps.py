@@ -69,7 +69,8 @@ def test_a_sweep_from_its_start_to_its_end(any_store: Store, new_run: MakeRun) -
     params = [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}, {"model.hidden": [8, 4]}]
     taken = take_trials(any_store, sweep, 0, 3, 1, propose(*params))
     assert [(t.number, t.params, t.status) for t in taken] == [(n, p, None) for n, p in enumerate(params)]
-    one, two = start_runs(any_store, [new_run(lanes=2, lane=0), new_run(lanes=2, lane=1)], sweep=sweep, trials=[(0, 0), (1, 0)])
+    lanes = [new_run(lanes=2, lane=lane) for lane in range(2)]
+    one, two = start_runs(any_store, lanes, sweep=sweep, worker=0, trials=[(0, 0), (1, 0)])
     said = [Result(0, 0, Status.COMPLETED, (0.5,)), Result(1, 0, Status.DIVERGED, None, "not finite")]
     assert report_results(any_store, sweep, 0, said) == find_sweep(any_store, sweep)
     leave_sweep(any_store, sweep, 0, Status.INTERRUPTED, "SIGTERM", {"train": 1.5})
@@ -89,7 +90,7 @@ def test_a_sweep_from_its_start_to_its_end(any_store: Store, new_run: MakeRun) -
 
 def test_a_trial_outlives_its_run(store: Store, new_run: MakeRun) -> None:
     sweep = begin(store, 1)
-    (run,) = start_runs(store, [new_run()], sweep=sweep, trials=[(0, 0)])
+    (run,) = start_runs(store, [new_run()], sweep=sweep, worker=0, trials=[(0, 0)])
     report_results(store, sweep, 0, [Result(0, 0, Status.COMPLETED, (0.9,), curve={1: 0.8, 2: 0.9})])
     finish_runs(store, [Ending(run, Status.COMPLETED, "", 100, 10)])
     delete_run(store, run)
@@ -102,7 +103,7 @@ def test_a_run_that_ended_just_before_a_kill_counts(
     any_store: Store, new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, ended: Status
 ) -> None:
     sweep = begin(any_store, 1)
-    (run,) = start_runs(any_store, [new_run()], sweep=sweep, trials=[(0, 0)])
+    (run,) = start_runs(any_store, [new_run()], sweep=sweep, worker=0, trials=[(0, 0)])
     report_results(any_store, sweep, 0, [Result(0, 0, None, curve={1: 0.6})])
     finish_runs(any_store, [Ending(run, ended, "so it ended", 100, 10, {"validation/accuracy": 0.7})])
     value = 0.7 if ended is Status.COMPLETED else None
@@ -122,7 +123,7 @@ def test_a_run_that_can_go_on_is_no_result(
     store: Store, new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, ended: Status
 ) -> None:
     sweep = begin(store, 1)
-    (run,) = start_runs(store, [new_run()], sweep=sweep, trials=[(0, 0)])
+    (run,) = start_runs(store, [new_run()], sweep=sweep, worker=0, trials=[(0, 0)])
     finish_runs(store, [Ending(run, ended, "", 50, 5, {"validation/accuracy": 0.7})])
     everybody_dies(monkeypatch)
     worker = join_sweep(store, sweep, 1)
@@ -130,35 +131,44 @@ def test_a_run_that_can_go_on_is_no_result(
     assert (trial.run_id, trial.status, trial.value) == (run, None, None)
 
 
-def test_several_objectives_are_derived_from_a_run_that_has_them_all(
+def test_several_objectives_are_derived_from_a_run_and_what_it_lacks_is_no_number(
     any_store: Store, new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = begin(any_store, 3, replace(SWEEP, config={"more": [MAXIMIZE]}))
-    runs = start_runs(any_store, [new_run()] * 3, sweep=sweep, trials=[(0, 0), (1, 0), (2, 0)])
-    both, one = {"validation/accuracy": 0.7, "test/accuracy": 0.6}, {"validation/accuracy": 0.8}
+    sweep = begin(any_store, 4, replace(SWEEP, config={"more": [MAXIMIZE, MINIMIZE]}))
+    runs = start_runs(any_store, [new_run()] * 4, sweep=sweep, worker=0, trials=[(number, 0) for number in range(4)])
+    metrics = {"validation/accuracy": 0.7, "test/accuracy": 0.6, "parameters": 10.0}
+    without = [{name: value for name, value in metrics.items() if name != lacking} for lacking in metrics]
+    endings = [
+        (Status.COMPLETED, metrics),
+        (Status.COMPLETED, without[1]),
+        (Status.COMPLETED, without[0]),
+        (Status.PRUNED, metrics),
+    ]
     finish_runs(
-        any_store,
-        [
-            Ending(runs[0], Status.COMPLETED, "", 100, 10, both),
-            Ending(runs[1], Status.COMPLETED, "", 100, 10, one),
-            Ending(runs[2], Status.PRUNED, "", 30, 3, one),
-        ],
+        any_store, [Ending(run, status, "", 100, 10, found) for run, (status, found) in zip(runs, endings, strict=True)]
     )
+    values = [(0.7, 0.6, 10.0), (0.7, None, 10.0), (None, 0.6, 10.0), None]
+
+    def check() -> None:
+        found = find_sweep(any_store, sweep)
+        assert [t.status for t in found.trials] == [status for status, _ in endings]
+        numbers = [t.values and tuple(None if math.isnan(value) else value for value in t.values) for t in found.trials]
+        assert numbers == values
+        assert [t.number for t in found.ranked] == [0, 1]
+        assert [t.number for t in found.front] == [0]
+
+    check()
     everybody_dies(monkeypatch)
-    join_sweep(any_store, sweep, 3)
+    worker = join_sweep(any_store, sweep, 4)
     for run in runs:
         delete_run(any_store, run)
-    found = find_sweep(any_store, sweep)
-    assert [(t.status, t.values) for t in found.trials] == [
-        (Status.COMPLETED, (0.7, 0.6)),
-        (None, None),
-        (Status.PRUNED, None),
-    ]
+    check()  # and still, without the runs
+    assert take_trials(any_store, sweep, worker, 4, 1, propose()) == []
 
 
 def test_what_a_diverged_run_measured_is_no_result(store: Store, new_run: MakeRun) -> None:
     sweep = begin(store, 1)
-    (run,) = start_runs(store, [new_run()], sweep=sweep, trials=[(0, 0)])
+    (run,) = start_runs(store, [new_run()], sweep=sweep, worker=0, trials=[(0, 0)])
     finish_runs(store, [Ending(run, Status.DIVERGED, "not finite", 3, 0, {"validation/accuracy": 0.9})])
     found = find_sweep(store, sweep)
     assert (found.trials[0].status, found.trials[0].value, found.ranked) == (Status.DIVERGED, None, [])
@@ -216,6 +226,19 @@ def test_the_front_is_what_no_other_beats(
     failed = [Result(len(values), 0, Status.FAILED, None, "no memory")]
     found = report_results(any_store, sweep, 0, [*completed(*values), *failed])
     assert [trial.number for trial in found.front] == front
+
+
+def test_what_lacks_an_objective_is_not_on_the_front(store: Store) -> None:
+    sweep = begin(store, 2, replace(SWEEP, config={"more": [MINIMIZE]}))
+    found = report_results(store, sweep, 0, completed((0.9, 10), (0.1, math.nan)))
+    assert [trial.number for trial in found.front] == [0]
+
+
+def test_with_results_is_the_sweep_with_messages_and_curves_too(store: Store) -> None:
+    sweep = begin(store, 2)
+    new = [Result(0, 0, Status.DIVERGED, None, "not finite", {1: 0.1}), Result(1, 0, None, curve={1: 0.5})]
+    before = find_sweep(store, sweep)
+    assert before.with_results(new) == report_results(store, sweep, 0, new)
 
 
 class TestSeveralSeeds:
@@ -278,7 +301,7 @@ class TestSeveralSeeds:
     def test_each_seed_has_its_run(self, any_store: Store, new_run: MakeRun) -> None:
         sweep = begin(any_store, 2, seeds=2)
         keys = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        runs = start_runs(any_store, [new_run() for _ in keys], sweep=sweep, trials=keys)
+        runs = start_runs(any_store, [new_run() for _ in keys], sweep=sweep, worker=0, trials=keys)
         found = find_sweep(any_store, sweep)
         assert [each.run_id for trial in found.trials for each in trial.trainings] == runs
         assert [trial.run_id for trial in found.trials] == [runs[0], runs[2]]

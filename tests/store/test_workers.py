@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Barrier
 from typing import Any
 
@@ -26,6 +27,7 @@ from dlx.store import (
     holding,
     join_sweep,
     leave_sweep,
+    list_runs,
     list_sweeps,
     open_store,
     report_results,
@@ -53,7 +55,7 @@ if worker is None:
     worker = join_sweep(store, sweep, 12, beside=True)
 while taken := take_trials(store, sweep, worker, 2, 2, propose):
     keys = [(trial.number, each.seed) for trial in taken for each in trial.trainings]
-    for run, (number, seed) in zip(start_runs(store, [NEW] * len(keys), sweep=sweep, trials=keys), keys):
+    for run, (number, seed) in zip(start_runs(store, [NEW] * len(keys), sweep=sweep, worker=worker, trials=keys), keys):
         report_results(store, sweep, worker, [Result(number, seed, Status.COMPLETED, (number + seed / 10,))])
         finish_runs(store, [Ending(run, Status.COMPLETED, "", 100, 10)])
 leave_sweep(store, sweep, worker, Status.COMPLETED, f"by {worker}", {"train": 1.0})
@@ -142,7 +144,7 @@ class TestTaking:
         with ThreadPoolExecutor(len(workers)) as pool:
             shares = list(pool.map(work, workers))
         assert sorted(number for share in shares for number in share) == list(range(total))
-        assert all(ended <= began for (_, ended), (began, _) in zip(asked, asked[1:], strict=False))  # one at a time
+        assert all(ended <= began for (_, ended), (began, _) in pairwise(asked))  # one at a time
         found = find_sweep(any_store, sweep)
         assert [trial.params["optimizer.lr"] for trial in found.trials] == list(range(total))
         assert {n: t.worker for n, trial in enumerate(found.trials) for t in trial.trainings} == {
@@ -222,7 +224,7 @@ class TestTakingOver:
         """A sweep with four trials of two seeds, the first ended and the second half way, its run, and its second worker."""
         sweep, _ = start_sweep(store, SWEEP)
         take_trials(store, sweep, 0, 4, 2, propose)
-        (run,) = start_runs(store, [new_run()], sweep=sweep, trials=[(1, 1)])
+        (run,) = start_runs(store, [new_run()], sweep=sweep, worker=0, trials=[(1, 1)])
         half = [Result(1, 0, Status.COMPLETED, (0.7,)), Result(1, 1, None, curve={1: 0.5, 2: 0.6})]
         report_results(store, sweep, 0, [*completed(0, seeds=2), *half])
         elsewhere(store, sweep, 0, seconds_ago)
@@ -264,6 +266,19 @@ class TestTakingOver:
             with pytest.raises(BusyError, match=rf"trial {late.trial} of sweep {sweep} was taken over .* must stop"):
                 report_results(any_store, sweep, 0, [*completed(0), late])
         assert find_sweep(any_store, sweep) == before
+
+    def test_a_worker_that_lost_a_trial_cannot_start_its_run(self, any_store: Store, new_run: MakeRun) -> None:
+        sweep, _, worker = self.abandoned(any_store, new_run)
+        take_trials(any_store, sweep, worker, 1, 2, never)
+        (run,) = start_runs(any_store, [new_run()], sweep=sweep, worker=worker, trials=[(2, 0)])
+        before, runs = find_sweep(any_store, sweep), list_runs(any_store)
+        assert before.trials[2].run_id == run
+        # The first worker wakes up. One training is still its own, the other has a run, has none, or never was.
+        for lost in ((2, 0), (3, 1), (9, 0)):
+            with pytest.raises(BusyError, match=rf"trial {lost[0]} of sweep {sweep} was taken over .* must stop"):
+                start_runs(any_store, [new_run(), new_run()], sweep=sweep, worker=0, trials=[(0, 0), lost])
+        assert find_sweep(any_store, sweep) == before
+        assert list_runs(any_store) == runs
 
     def test_trials_beyond_a_smaller_total_are_left(self, any_store: Store, new_run: MakeRun) -> None:
         sweep, _, worker = self.abandoned(any_store, new_run)
@@ -326,7 +341,7 @@ class TestJoining:
         sweep, _ = start_sweep(any_store, SWEEP)
         take_trials(any_store, sweep, 0, 2, 2, propose)
         keys = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        runs = start_runs(any_store, [new_run() for _ in keys], sweep=sweep, trials=keys)
+        runs = start_runs(any_store, [new_run() for _ in keys], sweep=sweep, worker=0, trials=keys)
         reported = Result(0, 0, Status.COMPLETED, (0.1,), "as reported")
         report_results(any_store, sweep, 0, [reported])
         scores = {"validation/accuracy": 0.9}
@@ -338,6 +353,10 @@ class TestJoining:
         assert written == [(0.1, "as reported"), (0.9, "as the run says"), (0.9, "as the run says"), (None, None)]
         (left,) = take_trials(any_store, sweep, worker, 1, 2, never)
         assert [(each.seed, each.run_id) for each in left.trainings] == [(1, runs[3])]
+
+    def test_a_sweep_that_is_not_there_is_a_usage_error(self, any_store: Store) -> None:
+        with pytest.raises(UsageError, match="has no sweep deadbeef"):
+            join_sweep(any_store, "deadbeef", 3)
 
     def test_a_name_that_cannot_be_shown_is_refused(self, any_store: Store) -> None:
         with pytest.raises(UsageError, match="name"):
@@ -362,6 +381,16 @@ class TestLeaving:
         elsewhere(any_store, sweep, 0, 1000)
         leave_sweep(any_store, sweep, 1, Status.COMPLETED, "10 of 10 trials", {})
         assert find_sweep(any_store, sweep).status is Status.COMPLETED
+
+    def test_a_worker_that_was_taken_for_dead_does_not_say_how_the_sweep_ended(self, any_store: Store) -> None:
+        sweep = two_workers(any_store)
+        elsewhere(any_store, sweep, 0, 1000)
+        leave_sweep(any_store, sweep, 1, Status.COMPLETED, "10 of 10 trials", {"train": 2.0})
+        before = find_sweep(any_store, sweep)
+        leave_sweep(any_store, sweep, 0, Status.FAILED, "this one has lost it and must stop", {"train": 1.0})
+        after = find_sweep(any_store, sweep)
+        assert (after.status, after.message, after.finished) == (Status.COMPLETED, "10 of 10 trials", before.finished)
+        assert after.seconds == {"train": 3.0}  # its time was spent all the same
 
     def test_a_sweep_whose_workers_all_died_is_lost(self, any_store: Store) -> None:
         sweep = two_workers(any_store)

@@ -1,13 +1,36 @@
 """How many trials train together, and what is compiled for them."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event, Timer, get_ident
+from typing import Any
+
 import numpy as np
 import pytest
 
 from dlx import engine
 from dlx.config import Experiment, load_experiment, parse_override
+from dlx.errors import RunFailedError
+from dlx.sweep import bench as bench_module
 from dlx.sweep.bench import LANES_PER_ACCELERATOR, LANES_PER_CORE, MOST_MAPPED, WORTH_PER_ACCELERATOR, WORTH_PER_CORE, Bench
 
 CONVNET = "model={kind: convnet, channels: [2], dense: []}"
+FAILING = """
+from math import prod
+from pathlib import Path
+from flax import nnx
+
+class Net(nnx.Module):
+    def __init__(self, in_features, out_features, *, rngs):
+        self.layer = nnx.Linear(prod(in_features), out_features, rngs=rngs)
+        if Path("broken").exists() and Path("broken").read_text() == "build":
+            raise ZeroDivisionError("build")
+
+    def __call__(self, x, train):
+        if train and Path("broken").exists():
+            raise ZeroDivisionError("train")
+        return self.layer(x.reshape(len(x), -1))
+"""
 
 
 def most_lanes() -> int:
@@ -124,6 +147,123 @@ class TestAssembly:
         bench = Bench()
         a, b, c = (trials(bench, 1, f"model.hidden=[{n}]") for n in (4, 5, 6))
         assert [lanes(bench, configs)[0] for configs in (a, b, a, c, a, b)] == [False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_values_that_change_on_the_way_change_in_a_program_that_is_used_again_too(ahead: bool) -> None:
+    bench = Bench()
+    configs = trials(bench, 1, "replay=[{at: 2, values: {optimizer.lr: 0.5}}]")
+    if ahead:
+        bench.ahead(configs)
+    for _ in range(2):
+        _, assembly = bench.assembly(configs)
+        assert [at for at, _ in assembly.cohort.changes] == [2]
+    bench.close()
+
+
+class TestAhead:
+    @pytest.fixture
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The threads that made a program, in order."""
+        threads: list[int] = []
+        make = bench_module.assemble
+
+        def counted(*arguments: Any) -> Any:
+            threads.append(get_ident())
+            return make(*arguments)
+
+        monkeypatch.setattr(bench_module, "assemble", counted)
+        return threads
+
+    @staticmethod
+    def held_back(monkeypatch: pytest.MonkeyPatch, go: Event) -> list[tuple[int, ...]]:
+        """Holds compilation ahead back until `go`; gives what was compiled since, by its hidden layers."""
+        compiled: list[tuple[int, ...]] = []
+        compile_: Callable[..., Any] = bench_module._compiled
+
+        def slow(configs: Sequence[Experiment], dataset: Any) -> Any:
+            assert go.wait(60)
+            assembly = compile_(configs, dataset)
+            compiled.append(vars(configs[0].model)["hidden"])
+            return assembly
+
+        monkeypatch.setattr(bench_module, "_compiled", slow)
+        return compiled
+
+    def test_the_next_of_that_key_compiles_nothing(self, made: list[int]) -> None:
+        bench = Bench()
+        configs = trials(bench, 4)
+        bench.ahead(configs)
+        bench.ahead(configs[:3])  # the same program, which is on its way
+        known, assembly = bench.assembly(configs)
+        assert (known, assembly.cohort.lanes, bench.programs) == (False, 4, 1)
+        assert list(assembly.cohort.prepare()) == []
+        assert len(made) == 1
+        assert made[0] != get_ident()  # in a thread
+        bench.ahead(configs)  # it is there
+        assert lanes(bench, configs) == (True, 4)
+        assert (bench.programs, len(made)) == (1, 1)
+        bench.close()
+
+    def test_who_needs_it_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench, go = Bench(), Event()
+        compiled = self.held_back(monkeypatch, go)
+        configs = trials(bench, 2)
+        bench.ahead(configs)
+        assert (compiled, bench.programs) == ([], 1)  # and goes on at once
+        Timer(0.1, go.set).start()
+        assert lanes(bench, configs) == (False, 2)
+        assert (compiled, bench.programs) == ([(4,)], 1)
+        bench.close()
+
+    def test_the_lanes_are_those_that_are_asked_for_in_the_end(self) -> None:
+        bench = Bench()
+        configs = trials(bench, 4)
+        bench.ahead(configs)
+        known, assembly = bench.assembly(configs[1:3])
+        assert (known, assembly.config) == (False, configs[1])
+        rates = np.asarray(assembly.program.configs.optimizer.lr).tolist()
+        assert rates == pytest.approx([2e-3, 3e-3, 3e-3, 3e-3])
+        assert bench.programs == 1
+        bench.close()
+
+    def test_another_structure_does_not_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench, go = Bench(), Event()
+        compiled = self.held_back(monkeypatch, go)
+        bench.ahead(trials(bench, 2))
+        assert lanes(bench, trials(bench, 2, "model.hidden=[8]")) == (False, 2)
+        assert lanes(bench, trials(bench, 4)) == (False, 4)
+        assert (compiled, bench.programs) == ([], 3)
+        go.set()
+        bench.close()
+
+    @pytest.mark.parametrize("place", ["train", "build"])
+    def test_a_network_that_fails_is_told_to_who_needs_it(self, place: str) -> None:
+        bench = Bench()
+        Path("net.py").write_text(FAILING)
+        configs = trials(bench, 2, "model={kind: python, target: 'net.py:Net'}")
+        bench.width(configs[0])  # as the sweep does for every trial
+        Path("broken").write_text(place)
+        bench.ahead(configs)
+        with pytest.raises(RunFailedError, match=rf"ZeroDivisionError: {place}"):
+            bench.assembly(configs)
+        assert bench.programs == 1
+        Path("broken").unlink()
+        assert lanes(bench, configs) == (False, 2)  # and nothing of it is kept
+        bench.close()
+
+    def test_closing_waits_for_what_is_under_way_and_drops_the_rest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench, go = Bench(), Event()
+        compiled = self.held_back(monkeypatch, go)
+        bench.ahead(trials(bench, 1))
+        bench.ahead(trials(bench, 1, "model.hidden=[8]"))
+        Timer(0.5, go.set).start()
+        bench.close()
+        assert compiled == [(4,)]
+        bench.close()
+
+    def test_closing_what_compiled_nothing_ahead(self) -> None:
+        Bench().close()
 
 
 class TestPays:
