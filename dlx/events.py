@@ -191,7 +191,7 @@ class RungReached:
     """Of a whole training."""
     pruned: tuple[int, ...]
     going: int
-    """How many of the cohort's lanes go on."""
+    """How many of the cohort's trials go on."""
 
 
 @dataclass(frozen=True)

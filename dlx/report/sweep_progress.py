@@ -101,7 +101,7 @@ class _Board:
         if self.started is None:
             table.add_row("sweep", "starting")
             return table
-        new, passed = self.statuses.total(), time.monotonic() - self.began
+        new, passed = self.statuses.total(), max(1e-9, time.monotonic() - self.began)
         done = self.started.done + new
         total = f" of {self.started.total}" if self.started.total is not None else ""
         ended = ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items()))

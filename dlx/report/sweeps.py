@@ -25,7 +25,7 @@ def sweeps_table(sweeps: Sequence[SweepRecord]) -> Table:
     """One line per sweep."""
     table = grid()
     for header in ("id", "name", "status", "started", "data", "trials", "best"):
-        table.add_column(header, no_wrap=True)
+        table.add_column(header, no_wrap=True, min_width=8 if header == "id" else None)
     for sweep in sweeps:
         done = sum(trial.status is not None for trial in sweep.trials)
         experiment = sweep.config["experiment"]
@@ -66,7 +66,8 @@ def record_lines(sweep: SweepRecord, limit: int) -> Iterator[RenderableType]:
         *(["±"] if seeds else []),
         *(["front"] if several else []),
     ):
-        table.add_column(header, justify="right" if header != "run" else "left", no_wrap=True)
+        run = header == "run"
+        table.add_column(header, justify="left" if run else "right", no_wrap=True, min_width=8 if run else None)
     for key in keys:
         table.add_column(key, overflow="fold")
     for trial in sorted(sweep.ranked, key=lambda trial: trial.number not in front)[:limit]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, TableClause, func, insert, select, update
 
 from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
@@ -83,13 +83,18 @@ def refuse_stranger(row: RowMapping, process: Process) -> None:
 
 def heartbeat(store: Store) -> None:
     """Says that this process still works on all that it holds. Due every 30 s or so: others give up after 120 s."""
-    process, now = this_process(), time.time()
     with store.write() as connection:
-        for table, open_ in ((RUNS, RUNS.c.status == Status.RUNNING), (WORKERS, WORKERS.c.ended.is_(None))):
-            mine = (table.c.pid == process.pid) & (table.c.process_space == process.space)
-            connection.execute(
-                update(table).where(open_, mine, table.c.process_started == process.started).values(heartbeat=now)
-            )
+        beat(connection, RUNS, RUNS.c.status == Status.RUNNING)
+        beat(connection, WORKERS, WORKERS.c.ended.is_(None))
+
+
+def beat(connection: Connection, table: TableClause, where: ColumnElement[bool]) -> None:
+    """Sets the heartbeat of those rows that this process holds."""
+    process = this_process()
+    mine = (
+        (table.c.pid == process.pid) & (table.c.process_space == process.space) & (table.c.process_started == process.started)
+    )
+    connection.execute(update(table).where(where, mine).values(heartbeat=time.time()))
 
 
 def open_segment(connection: Connection, run_id: str, *, step: int, device: str, process: Process, now: float) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy import bindparam, delete, text, update
 
 from dlx.errors import CannotWriteError, Status
 from dlx.store.database import Store
-from dlx.store.holding import close_segment, locked_run, locked_runs, refuse_if_running, refuse_stranger, true_status
+from dlx.store.holding import beat, close_segment, locked_run, locked_runs, refuse_if_running, refuse_stranger, true_status
 from dlx.store.process import this_process
 from dlx.store.starts import check_name
-from dlx.store.tables import RUNS, Measure, Words
+from dlx.store.tables import RUNS, WORKERS, Measure, Words
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def record(store: Store, entries: Sequence[RunUpdate]) -> None:
                 for run_id, entry in last.items()
             ],
         )
+        beat(connection, WORKERS, WORKERS.c.ended.is_(None))  # whose runs live lives too
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class NewSweep:
     trials_total: int | None
     name: str | None = None
     command: str = ""
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    """Trials to begin with. Kept as the sweep's first command had them, and no part of its description."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def start_sweep(store: Store, new: NewSweep) -> tuple[str, int | None]:
             select(SWEEPS.c.id, SWEEPS.c.config).where(SWEEPS.c.name == new.name).order_by(SWEEPS.c.created.desc())
         ).all()
         for row in known:
-            if new.name is not None or row.config == new.config:
+            if new.name is not None or {**row.config, "enqueue": []} == {**new.config, "enqueue": []}:
                 return row.id, None
         sweep_id = secrets.token_hex(4)
         while connection.execute(select(SWEEPS.c.id).where(SWEEPS.c.id == sweep_id)).first() is not None:
@@ -71,7 +73,7 @@ def start_sweep(store: Store, new: NewSweep) -> tuple[str, int | None]:
                 monitor=new.monitor,
                 direction=new.direction,
                 seconds={},
-                config=dict(new.config),
+                config={**new.config, **({"enqueue": list(new.enqueue)} if new.enqueue else {})},
                 command=new.command,
             )
         )
@@ -81,7 +83,7 @@ def start_sweep(store: Store, new: NewSweep) -> tuple[str, int | None]:
 def join_sweep(
     store: Store, sweep_id: str, trials_total: int | None, *, beside: bool = False, config: Mapping[str, Any] | None = None
 ) -> int:
-    """Makes this process a worker of a sweep, and returns its number. `config` replaces the sweep's description.
+    """Makes this process a worker of a sweep, and returns its number. `config` is what its description is from now on.
 
     Raises `BusyError` when a process of this machine works on it already, unless it is to work `beside` that one; and
     when any process works on a sweep whose description would change.

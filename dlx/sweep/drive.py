@@ -1,7 +1,7 @@
 """A sweep from its first proposal to its last result: an iterator of events that keeps the store up to date."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlx import engine
@@ -28,6 +28,7 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, checkpoint_folder
 from dlx.store import (
     Ending,
+    Goal,
     Proposal,
     Result,
     Store,
@@ -109,13 +110,12 @@ class _Stretch:
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
         goals = goals_of(self.sweep, plan, self.bench.scores(base))
         new = description(self.sweep, name, self.base_tree, self.bench.fingerprint(base), goals, self.total)
-        self.proposer = Proposer(
-            self.sweep.search, self.sweep.sampler, self.base_tree, goals, self.sweep.enqueue, self.sweep.group
-        )
+        self._proposer(goals, ())  # raises for a sampler that cannot do it
         record, worker = take_sweep(self.store, new, beside=beside, change=change)
         status, message = Status.FAILED, "stopped by an error"
         try:
             self.work = Work(self.store, record, worker, self.sweep.keep, environment)
+            self.proposer = self._proposer(goals, record.config.get("enqueue", ()))
             yield SweepStarted(
                 record.id,
                 record.name,
@@ -168,6 +168,9 @@ class _Stretch:
             tuple(map(self.work.finished, record.front)) if len(record.goals) > 1 else (),
         )
 
+    def _proposer(self, goals: Sequence[Goal], first: Sequence[Mapping[str, Any]]) -> Proposer:
+        return Proposer(self.sweep.search, self.sweep.sampler, self.base_tree, goals, first, self.sweep.group)
+
     def _train_all(self) -> Iterator[Event | SweepEvent]:
         """Cohort after cohort, and new proposals when there is none to train."""
         more = True
@@ -182,7 +185,7 @@ class _Stretch:
                 continue
             others = self.crew is not None and self.crew.running()
             taken = self._take_trials()
-            more = bool(taken)
+            more = bool(taken) and (self.total is None or len(self.work.record.trials) < self.total)
             yield from self._admit(taken)
             if not taken and not self.pool.lanes:
                 if not others:

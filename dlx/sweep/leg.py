@@ -10,7 +10,7 @@ from dlx.config.load import to_yaml
 from dlx.config.pruner import PrunerConfig
 from dlx.engine import Progress
 from dlx.errors import DataError, DeviceMemoryError, Status
-from dlx.events import CohortStarted, Decision, Event, Finished, Metrics, Notice, RungReached, SweepEvent
+from dlx.events import Checkpointed, CohortStarted, Decision, Event, Finished, Metrics, Notice, RungReached, SweepEvent
 from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import command_line, sources
@@ -20,7 +20,10 @@ from dlx.store import NewRun, Result, claim_run, rewind_run, start_runs
 from dlx.sweep.bench import Bench
 from dlx.sweep.pool import Lane
 from dlx.sweep.rungs import prune, rungs
-from dlx.sweep.work import Work
+from dlx.sweep.work import Key, Work
+
+FEW_RUNGS = 8
+"""A pruner with so many saves those that go on at each of them."""
 
 
 class Leg:
@@ -42,6 +45,7 @@ class Leg:
         self.interrupts, self.deadline, self.more, self.interval = interrupts, deadline, more, interval
         self.watch = Stopwatch()
         self.reached: RungReached | None = None
+        self.ended: set[Key] = set()
 
     def run(self) -> Iterator[Event | SweepEvent]:
         """Trains, and reports what has ended. Afterwards `going` has the lanes that go on."""
@@ -104,12 +108,15 @@ class Leg:
             if isinstance(event, Finished):
                 if event.status is not Status.INTERRUPTED:
                     results.append(self._result(by_run[event.run], event.status, event.metrics, event.message))
+                    self.ended.add(by_run[event.run].key)
                     if event.status is Status.COMPLETED and checkpoint_folder(event.path).exists():
                         _write_beside(event.path, by_run[event.run], self.assembly)
                 continue
             if results:  # those pruned at a rung
                 yield from self.work.report(results)
                 results = []
+            if isinstance(event, Checkpointed) and self.rungs:
+                self._write_curves()  # whoever goes on from here has the past that it is judged by
             if self.reached is not None:
                 yield self.reached
                 self.reached = None
@@ -175,7 +182,8 @@ class Leg:
         needed, there = self.assembly.program.memory_bytes(), engine.memory_limit()
         if needed > there:
             raise DeviceMemoryError(
-                f"{self.assembly.cohort.lanes} lanes need {needed / 1e9:.1f} GB, and the device has {there / 1e9:.1f} GB: "
+                f"a program of {self.assembly.cohort.lanes} lane{'s' if self.assembly.cohort.lanes > 1 else ''} needs {needed / 1e9:.1f} GB, and the device has "
+                f"{there / 1e9:.1f} GB: "
                 "lower train.batch_size or the model's sizes"
             )
 
@@ -187,7 +195,7 @@ class Leg:
         if number not in self.rungs or not at_work:
             return None
         if self.interval:  # the population meets: all wait for the others
-            self._write_curves(at_work)
+            self._write_curves()
             return Rung({}, leave=True, save=True)
         curves = {trial.number: trial.curve for trial in self.work.record.trials}
         mine: dict[int, list[Lane]] = {}
@@ -203,16 +211,16 @@ class Leg:
             if values[index] == values[index] and lane.trial.number in doomed
         }
         going = len(at_work) - len(out)
-        self.reached = RungReached(number, self.total, tuple(sorted(doomed)), going)
+        self.reached = RungReached(number, self.total, tuple(sorted(doomed)), len(mine) - len(doomed))
         leave = bool(out) and going > 0 and self._pays_to_part(number, going)
-        if out:  # a rung that changes nothing need not be written down
-            self._write_curves(at_work)
-        return Rung(out, leave, save=bool(out) or leave)
+        # Pruners that look after every evaluation leave saving to the clock.
+        save = leave or (bool(out) and going > 0 and len(self.rungs) <= FEW_RUNGS)
+        if out:
+            self._write_curves()
+        return Rung(out, leave, save)
 
-    def _write_curves(self, lanes: Sequence[tuple[Lane, float]]) -> None:
-        results = [Result(*lane.key, None, curve=lane.curve) for lane, _ in lanes]
-        for _ in self.work.report(results):
-            pass  # nothing has ended yet
+    def _write_curves(self) -> None:
+        list(self.work.report([Result(*lane.key, None, curve=lane.curve) for lane in self.lanes if lane.key not in self.ended]))
 
     def _pays_to_part(self, number: int, going: int) -> bool:
         """Whether those that go on should do so in another program: a smaller one, or with lanes of other cohorts."""

@@ -69,14 +69,18 @@ class Pool:
             width = self.bench.width(lanes[0].config)
             if step == 0 or not more or self.together or len(lanes) >= width:
                 size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more and not self.together)
-                return list(_whole_trials(lanes, size))
+                return list(_whole_trials(lanes, size, self.bench.most_lanes(lanes[0].config)))
         return []
 
 
-def _whole_trials(lanes: Sequence[Lane], size: int) -> Sequence[Lane]:
-    """The first `size` lanes, without the seeds of a trial that does not fit whole; at least one lane."""
-    if size < len(lanes):
-        cut = lanes[size].trial.number
-        whole = [lane for lane in lanes[:size] if lane.trial.number != cut]
-        return whole or lanes[:size]
-    return lanes
+def _whole_trials(lanes: Sequence[Lane], size: int, most: int) -> Sequence[Lane]:
+    """The first `size` lanes, without the seeds of a trial that does not fit whole.
+
+    When not even the first does, it has a cohort of its own if it fits into `most` lanes.
+    """
+    if size >= len(lanes):
+        return lanes
+    cut = lanes[size].trial.number
+    whole = [lane for lane in lanes[:size] if lane.trial.number != cut]
+    alone = [lane for lane in lanes if lane.trial.number == cut]
+    return whole or (alone if len(alone) <= most else lanes[:size])

@@ -102,7 +102,8 @@ def description(
     own = sweep.model_dump(mode="json", include={"search", "sampler", "pruner", "seeds"})
     first, *more = [vars(goal) for goal in goals]
     config = json.loads(json.dumps({"experiment": base, "data": data, **own, "objective": first, "more": more}))
-    return NewSweep(config, goals[0].metric, goals[0].direction, total, name, command_line())
+    enqueue = json.loads(json.dumps(sweep.enqueue))
+    return NewSweep(config, goals[0].metric, goals[0].direction, total, name, command_line(), enqueue)
 
 
 def take_sweep(store: Store, new: NewSweep, *, beside: bool, change: bool) -> tuple[SweepRecord, int]:
@@ -114,7 +115,7 @@ def take_sweep(store: Store, new: NewSweep, *, beside: bool, change: bool) -> tu
     sweep_id, worker = start_sweep(store, new)
     if worker is None:
         found = find_sweep(store, sweep_id)
-        changed = differences(found.config, new.config)
+        changed = differences({**found.config, "enqueue": None}, {**new.config, "enqueue": None})
         fixed = any(found.config.get(key) != value for key, value in new.config.items() if key not in CHANGEABLE)
         if changed and (fixed or not change):
             otherwise = "" if fixed else ", or go on with --allow-changed-space"

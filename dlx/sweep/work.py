@@ -70,9 +70,15 @@ class Work:
         )
 
     def keepers(self, record: SweepRecord) -> set[Key]:
-        """The trainings whose weights are kept: those of the best trials, or of several objectives of all on the front."""
+        """The trainings whose weights are kept: those of the best trials, or of several objectives of all on the front.
+
+        Also those of trials that may become one: some of their seeds are still to be trained.
+        """
         best = record.front if len(record.goals) > 1 else record.ranked[: self.keep]
-        return {(trial.number, training.seed) for trial in best for training in trial.trainings}
+        unknown = [trial for trial in record.trials if trial.status is None]
+        return {(trial.number, each.seed) for trial in best for each in trial.trainings} | {
+            (trial.number, each.seed) for trial in unknown for each in trial.trainings if each.status is Status.COMPLETED
+        }
 
     def _training(self, key: Key) -> Any:
         return next(each for each in self.record.trials[key[0]].trainings if each.seed == key[1])
