@@ -198,7 +198,7 @@ def test_lanes_that_do_not_fit_are_halved_until_they_do(store: Store, monkeypatc
     assert (events[-1].status, events[-1].trials) == (Status.COMPLETED, {"completed": 8})
     assert [cohort.lanes for cohort in only(events, CohortStarted)] == [8, 4, 2, 2, 2, 2]
     first, second = (notice.text for notice in only(events, Notice))
-    assert first.startswith("a program of 8 lanes needss 8.0 GB, and the device has 2.5 GB")
+    assert first.startswith("a program of 8 lanes needs 8.0 GB, and the device has 2.5 GB")
     assert first.endswith("; 4 lanes at a time from here on")
     assert second.endswith("; 2 lanes at a time from here on")
     assert len(list_runs(store)) == 8
@@ -213,7 +213,7 @@ def test_a_trial_that_cannot_fit_alone_fails_with_its_size_and_the_others_go_on(
     assert events[-1].trials == {"completed": 2, "failed": 1}
     bad = find_sweep(store, events[-1].sweep).trials[2]
     assert bad.message.startswith(
-        "a program of 1 lane needss 4874.0 GB, and the device has 1000.0 GB: lower train.batch_size or"
+        "a program of 1 lane needs 4874.0 GB, and the device has 1000.0 GB: lower train.batch_size or"
     )
     assert bad.run_id is None
 
