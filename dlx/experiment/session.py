@@ -14,7 +14,7 @@ import numpy as np
 
 from dlx.engine import Progress
 from dlx.errors import BusyError, DeviceMemoryError, DlxError, RunFailedError, Status
-from dlx.events import Decision, Evaluated, Event, Finished, Measured, Metrics
+from dlx.events import Checkpointed, Decision, Evaluated, Event, Finished, Measured, Metrics
 from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import FIRST_STEPS, Pace, Stopwatch
 from dlx.experiment.interrupts import Interrupts
@@ -85,6 +85,7 @@ class Session:
         self._divided: dict[str, float] = {}
         self._unwritten: list[RunUpdate] = []
         self._written_at = time.monotonic()
+        self._saving = False
         self._train_metrics: Sequence[Mapping[str, float]] = ()
         self.best = np.zeros(0)
         """Each lane's best monitored value so far, (K,)."""
@@ -168,8 +169,9 @@ class Session:
             seconds = self.watch.lap(self.watch.phase(event))
             self._record(event)
             decision = pace.decide(event, seconds, self._stopping(pace))
-            if decision.save:
-                self._write()  # before the checkpoint: what is measured after it is measured again
+            self._saving = (self._saving or bool(decision.save)) and not isinstance(event, Checkpointed)
+            if self._saving:
+                self._write()  # before the checkpoint: what was measured up to it is not measured again
             rung = self._compare(event) if isinstance(event, Evaluated) and event.improved else None
             self.watch.lap("store")
             yield event
