@@ -122,7 +122,7 @@ class Cohort:
         """Lanes of other cohorts of this structure, all at one step, as this cohort's: (where they are, which), in order."""
 
         def taken(tree: Any, lanes: Sequence[int]) -> Any:
-            return jax.tree.map(lambda x: x[list(lanes)], host(tree))
+            return jax.tree.map(lambda x: np.asarray(x)[list(lanes)], tree)
 
         def joined(name: str) -> Any:
             trees = [taken(vars(part)[name], lanes) for part, lanes in parts]

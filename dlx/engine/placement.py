@@ -7,6 +7,7 @@ after the other (`lax.map`). Measured in the project's notes.
 """
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ def configure() -> None:
     Settings that the user made (`JAX_COMPILATION_CACHE_DIR`, `XLA_FLAGS`) stand. Does nothing that fails when JAX has
     already started, as in a notebook: lanes then lie on the devices that there are.
     """
+    if not gc.isenabled():  # the process of a command has imported what it needs, and none of that is ever garbage
+        gc.freeze()
+        gc.enable()
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select
@@ -49,7 +50,7 @@ class TrialRecord:
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What the sampler wants to remember."""
 
-    @property
+    @cached_property
     def status(self) -> Status | None:
         """None until every training has ended; completed when all were, or else the worst of them."""
         found = {training.status for training in self.trainings}
@@ -57,7 +58,7 @@ class TrialRecord:
             return None
         return next((status for status in _WORST_FIRST if status in found), Status.COMPLETED)
 
-    @property
+    @cached_property
     def values(self) -> tuple[float, ...] | None:
         """The objectives of a completed trial, each the mean over the seeds."""
         each = [training.values for training in self.trainings if training.values is not None]
@@ -65,7 +66,7 @@ class TrialRecord:
             return None
         return tuple(statistics.fmean(values) for values in zip(*each, strict=True))
 
-    @property
+    @cached_property
     def value(self) -> float | None:
         """The first objective of a completed trial; None too where it is no number."""
         return self.values[0] if self.values and not math.isnan(self.values[0]) else None
@@ -156,14 +157,14 @@ class SweepRecord:
         """The objectives; the first is the monitored metric."""
         return (Goal(self.monitor, self.direction), *(Goal(**more) for more in self.config.get("more", ())))
 
-    @property
+    @cached_property
     def ranked(self) -> list[TrialRecord]:
         """The completed trials, the best first by the first objective; of equals the earlier one."""
         sign = -1.0 if self.direction == "maximize" else 1.0
         scored = [(sign * trial.value, trial.number, trial) for trial in self.trials if trial.value is not None]
         return [trial for *_, trial in sorted(scored, key=lambda entry: entry[:2])]
 
-    @property
+    @cached_property
     def front(self) -> list[TrialRecord]:
         """The completed trials that no other is at least as good as in every objective, and better in one."""
         signs = [-1.0 if goal.direction == "maximize" else 1.0 for goal in self.goals]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
@@ -129,16 +130,22 @@ class Leg:
         filled = [*self.lanes, *[self.lanes[-1]] * (cohort.lanes - len(self.lanes))]
         if not self.lanes[0].step:
             return (yield from cohort.start())
-        if all(lane.place is not None for lane in filled):
-            return cohort.gather([(progress, [index]) for progress, index in (lane.place for lane in filled if lane.place)])
+        places = [lane.place for lane in filled if lane.place is not None]
+        if len(places) == len(filled):
+            together = groupby(places, key=lambda place: id(place[0]))
+            parts = [list(group) for _, group in together]
+            return cohort.gather([(part[0][0], [index for _, index in part]) for part in parts])
         try:
-            return (yield from cohort.restore([self._checkpoints(lane) for lane in filled]))
+            progress = yield from cohort.restore([self._checkpoints(lane) for lane in filled])
         except DataError as error:
             yield Notice(f"{error}: trials {', '.join(str(lane.trial.number) for lane in self.lanes)} begin again at step 0")
+            progress = yield from cohort.start()
+        if progress.step != self.lanes[0].step:  # newer checkpoints were damaged
             for lane in self.lanes:
-                lane.step, lane.curve = 0, {}
-                rewind_run(self.work.store, str(lane.run), 0)
-            return (yield from cohort.start())
+                every = self.assembly.plan.evaluate_every
+                lane.curve = {at: value for at, value in lane.curve.items() if at * every <= progress.step}
+                rewind_run(self.work.store, str(lane.run), progress.step)
+        return progress
 
     def _begin_runs(self) -> list[str]:
         """A run for each lane: the one it began with, set back to where the lane stands, or a new one."""

@@ -15,12 +15,14 @@ HEAVY = frozenset({"jax", "jaxlib", "flax", "optax", "optuna", "pandas", "sklear
 """What `dlx --help` and `dlx runs` have no time for."""
 
 RUN_AND_LIST = """
-import contextlib, io, json, runpy, sys
+import contextlib, io, json, sys
 arguments = json.loads(sys.argv[1])
 sys.argv = ["dlx", *arguments]
 with contextlib.redirect_stdout(io.StringIO()) as out:
     try:
-        runpy.run_module("dlx", run_name="__main__", alter_sys=False)
+        from dlx.cli.app import main
+
+        main()
         code = 0
     except SystemExit as stop:
         code = stop.code
