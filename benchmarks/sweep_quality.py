@@ -99,7 +99,7 @@ def regret(options: argparse.Namespace) -> dict[str, Any]:
 
 def pruning(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds until each search has reached what the one without pruning found in the end."""
-    words = [*SPACE, "train.monitor=validation/loss"]
+    words = [*SPACE[:3], "train.monitor=validation/loss"]
     ratios, rows = [], []
     for seed in range(options.seeds):
         settings = {"sampler": "random", "seed": seed}

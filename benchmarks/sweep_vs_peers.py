@@ -59,12 +59,13 @@ def main() -> None:
             "ratio_b_cold": statistics.median(r["wall"] for r in theirs) / cold["wall"],
         }
         ours_median = answer["dlx"]["wall"]["median"]
-        for letter, script, python in (
-            ("d", "ray_tune.py", options.ray_python),
-            ("e", "keras_tuner_peer.py", options.keras_python),
+        for letter, script, python, more in (
+            ("d", "ray_tune.py", options.ray_python, ["--fresh-actors"]),
+            ("d_reused", "ray_tune.py", options.ray_python, []),
+            ("e", "keras_tuner_peer.py", options.keras_python, []),
         ):
             if python:
-                answer[letter] = run_search(options, told, folder, letter, [python, str(PEERS / script)])
+                answer[letter] = run_search(options, told, folder, letter, [python, str(PEERS / script), *more])
                 answer[f"ratio_{letter}"] = answer[letter]["wall"] / ours_median
         if options.processes:
             answer["c"] = run_processes(options, told, folder)

@@ -73,7 +73,8 @@ def main() -> None:
     )
     numbers = range(len(told["configs"])) if options.trial is None else [options.trial]
     for number in numbers:
-        distributions = {k: optuna.distributions.FloatDistribution(v, v) for k, v in told["params"][number].items()}
+        values = {k: v for k, v in told["params"][number].items() if isinstance(v, int | float)}  # a list is no distribution
+        distributions = {k: optuna.distributions.FloatDistribution(v, v) for k, v in values.items()}
         trial = study.ask(distributions)
         study.tell(trial, train(told["configs"][number], data, options.epochs))
     answer = {

@@ -1,7 +1,8 @@
 """Ray Tune around the same PyTorch loop: what `sweep_vs_peers.py` compares with. Runs in its own environment; no dlx.
 
 Reads what `optuna_pytorch.py` reads and trains with its `train`: one core and one thread a trial, as many trials at once as
-cores. The arrays go into Ray's object store once. Actors are reused: a new process for each trial would import PyTorch again.
+cores. The arrays go into Ray's object store once. Actors are reused, unless told otherwise: a new process for each trial imports
+PyTorch again.
 Tune's loggers are off: trials go into no files but Tune's own state. Prints one JSON object.
 """
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="NPZ with train_x, train_y, validation_x, validation_y")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True, help="trials at once, one thread each")
+    parser.add_argument("--fresh-actors", action="store_true", help="a new process for each trial, as is Tune's default")
     options = parser.parse_args()
     configs = json.load(sys.stdin)["configs"]
     imported = time.perf_counter()
@@ -52,7 +54,7 @@ def main() -> None:
         results = tune.Tuner(
             tune.with_resources(told, {"cpu": 1}),
             param_space={"trial": tune.grid_search(list(range(len(configs))))},
-            tune_config=tune.TuneConfig(metric="accuracy", mode="max", reuse_actors=True),
+            tune_config=tune.TuneConfig(metric="accuracy", mode="max", reuse_actors=not options.fresh_actors),
             run_config=tune.RunConfig(storage_path=folder, name="peer", verbose=0),
         ).fit()
         trained = time.perf_counter()

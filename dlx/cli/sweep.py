@@ -140,6 +140,7 @@ def run(
     described = with_options(described, given)
     queued = [{".".join(o.path): o.value for o in map(parse_override, shlex.split(words))} for words in enqueue or ()]
     limit = wall_clock(max_time) if max_time is not None else described.timeout.value if described.timeout is not None else None
+    described = described.model_copy(update={"enqueue": (*queued, *described.enqueue)})
     if dry_run:
         from dlx.cli.dry_run import show_sweep_plan
 
@@ -149,9 +150,8 @@ def run(
         from dlx.sweep.drive import sweep_runs
 
         if like is not None:
-            queued += [dict(t.params) for t in find_sweep(opened, like).ranked if fits(described.search, t.params)][:FIRST]
-        described = described.model_copy(update={"enqueue": (*queued, *described.enqueue)})
-
+            best_of = [dict(t.params) for t in find_sweep(opened, like).ranked if fits(described.search, t.params)]
+            described = described.model_copy(update={"enqueue": (*described.enqueue, *best_of[:FIRST])})
         events = sweep_runs(
             described,
             document,

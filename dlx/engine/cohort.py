@@ -136,9 +136,13 @@ class Cohort:
             steps.pop(), lanes=self.program.spread(joined("lanes")), best=self.program.spread(joined("best")), **numbers
         )
 
-    def park(self, progress: Progress) -> Progress:
-        """The same in host memory, for lanes that wait."""
-        return replace(progress, lanes=host(progress.lanes), best=host(progress.best))
+    def park(self, progress: Progress, lanes: Sequence[int]) -> Progress:
+        """Some of the lanes, in host memory, where they wait."""
+
+        def taken(tree: Any) -> Any:
+            return jax.tree.map(lambda x: np.asarray(x)[list(lanes)], tree)
+
+        return Progress(**{name: value if name == "step" else taken(value) for name, value in vars(progress).items()})
 
     def prepare(self) -> Generator[Event, Decision | None, None]:
         """Compiles what training needs, unless it is compiled."""

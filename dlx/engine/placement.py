@@ -146,11 +146,11 @@ def devices(per_core: int, per_accelerator: int) -> int:
 
 
 def memory_limit() -> float:
-    """The bytes that one program may need: what all local accelerators together have, or nine tenths of the host's memory."""
+    """The bytes that one device's part of a program may need: what an accelerator has, or a core's share of the host's memory."""
     stats = [device.memory_stats() or {} for device in jax.local_devices() if device.platform != "cpu"]
     if stats and all("bytes_limit" in each for each in stats):
-        return float(sum(each["bytes_limit"] for each in stats))
-    return 0.9 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return float(min(each["bytes_limit"] for each in stats))
+    return 0.9 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / jax.local_device_count()
 
 
 def data_fits(bytes_needed: int) -> bool:

@@ -121,7 +121,7 @@ class Program:
         return self.spread(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))
 
     def memory_bytes(self) -> int:
-        """What the train program needs on the device beside nothing else: arguments, results and workspace."""
+        """What the train program needs on one device beside nothing else: arguments, results and workspace."""
         analysis = self.compile("train").memory_analysis()
         return (
             analysis.temp_size_in_bytes

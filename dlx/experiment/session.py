@@ -185,7 +185,7 @@ class Session:
                 save = pace.save_now() if rung.save else ()
                 if save:
                     self._write()
-                decision = Decision(decision.stop or rung.leave, save, decision.max_steps, tuple(rung.out))
+                decision = Decision(decision.stop or rung.leave or not self.open, save, decision.max_steps, tuple(rung.out))
             self.watch.lap("display")
 
     def _compare(self, event: Evaluated) -> Rung | None:

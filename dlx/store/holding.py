@@ -84,17 +84,22 @@ def refuse_stranger(row: RowMapping, process: Process) -> None:
 def heartbeat(store: Store) -> None:
     """Says that this process still works on all that it holds. Due every 30 s or so: others give up after 120 s."""
     with store.write() as connection:
-        beat(connection, RUNS, RUNS.c.status == Status.RUNNING)
-        beat(connection, WORKERS, WORKERS.c.ended.is_(None))
+        # In the order in which `locked_runs` takes them, or the two would wait for one another for ever.
+        held = select(RUNS.c.id).where(RUNS.c.status == Status.RUNNING, _mine(RUNS)).order_by(RUNS.c.id).with_for_update()
+        ids = connection.execute(held).scalars().all()
+        connection.execute(update(RUNS).where(RUNS.c.id.in_(ids)).values(heartbeat=time.time()))
+        beat_workers(connection)
 
 
-def beat(connection: Connection, table: TableClause, where: ColumnElement[bool]) -> None:
-    """Sets the heartbeat of those rows that this process holds."""
+def beat_workers(connection: Connection) -> None:
+    """Says that this process still works on its sweep: whose runs live lives too."""
+    connection.execute(update(WORKERS).where(WORKERS.c.ended.is_(None), _mine(WORKERS)).values(heartbeat=time.time()))
+
+
+def _mine(table: TableClause) -> ColumnElement[bool]:
     process = this_process()
-    mine = (
-        (table.c.pid == process.pid) & (table.c.process_space == process.space) & (table.c.process_started == process.started)
-    )
-    connection.execute(update(table).where(where, mine).values(heartbeat=time.time()))
+    own = (table.c.pid == process.pid) & (table.c.process_space == process.space)
+    return own & (table.c.process_started == process.started)
 
 
 def open_segment(connection: Connection, run_id: str, *, step: int, device: str, process: Process, now: float) -> None:

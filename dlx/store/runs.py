@@ -14,10 +14,18 @@ from sqlalchemy import bindparam, delete, text, update
 
 from dlx.errors import CannotWriteError, Status
 from dlx.store.database import Store
-from dlx.store.holding import beat, close_segment, locked_run, locked_runs, refuse_if_running, refuse_stranger, true_status
+from dlx.store.holding import (
+    beat_workers,
+    close_segment,
+    locked_run,
+    locked_runs,
+    refuse_if_running,
+    refuse_stranger,
+    true_status,
+)
 from dlx.store.process import this_process
 from dlx.store.starts import check_name
-from dlx.store.tables import RUNS, WORKERS, Measure, Words
+from dlx.store.tables import RUNS
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,9 @@ def record(store: Store, entries: Sequence[RunUpdate]) -> None:
     if not entries:
         return
     now, process = time.time(), this_process()
+    # Converted here: SQLAlchemy's types would take twice as long as the database. NaN is NULL, as `Measure` has it.
     values = [
-        {"run_id": entry.run_id, "name": name, "step": entry.step, "value": float(value)}
+        {"run_id": entry.run_id, "name": name, "step": entry.step, "value": float(value) if value == value else None}
         for entry in entries
         for name, value in entry.metrics.items()
     ]
@@ -62,7 +71,7 @@ def record(store: Store, entries: Sequence[RunUpdate]) -> None:
                 for run_id, entry in last.items()
             ],
         )
-        beat(connection, WORKERS, WORKERS.c.ended.is_(None))  # whose runs live lives too
+        beat_workers(connection)
 
 
 @dataclass(frozen=True)
@@ -139,4 +148,4 @@ def delete_run(store: Store, run_id: str) -> None:
 _UPSERT: Final = text(
     "INSERT INTO dlx_metrics (run_id, name, step, value) VALUES (:run_id, :name, :step, :value) "
     "ON CONFLICT (run_id, name, step) DO UPDATE SET value = excluded.value"
-).bindparams(bindparam("name", type_=Words), bindparam("value", type_=Measure))
+)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
 from dlx.store.holding import (
+    beat_workers,
     close_segment,
     held_by,
     locked_run,
@@ -117,6 +118,7 @@ def _start(
         for run_id, (number, seed) in zip(ids, trials, strict=False):
             own = (TRIALS.c.sweep == sweep[0]) & (TRIALS.c.number == number) & (TRIALS.c.seed == seed)
             connection.execute(update(TRIALS).where(own).values(run_id=run_id))
+        beat_workers(connection)
     return ids
 
 
@@ -141,6 +143,7 @@ def claim_run(store: Store, run_id: str, device: str) -> None:
             .values(status=Status.RUNNING, message="", finished=None, **held_by(process, now))
         )
         open_segment(connection, run_id, step=row["step"], device=device, process=process, now=now)
+        beat_workers(connection)
 
 
 def rewind_run(store: Store, run_id: str, step: int) -> None:

@@ -1,5 +1,6 @@
 """What cohorts share: data sets, and programs by structure and number of lanes."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -110,7 +111,7 @@ class Bench:
         if key not in self._assemblies and key not in self._coming:
             filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
             self.programs += 1
-            self._coming[key] = self._ahead.submit(_compiled, filled, self.dataset(configs[0]))
+            self._coming[key] = self._ahead.submit(self._compiled, filled, self.dataset(configs[0]))
 
     def close(self) -> None:
         """Drops what is still to be compiled."""
@@ -147,6 +148,15 @@ class Bench:
         split, names = ("validation", tuple(task.scores)) if len(dataset.validation) else ("train", task.running_scores)
         return {f"{split}/{name}": task.scores[name] for name in names}
 
+    def _compiled(self, configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
+        """A cohort whose functions are all compiled."""
+        began = time.perf_counter()
+        assembly = assemble(configs, dataset)
+        for _ in assembly.cohort.prepare():
+            pass
+        self.took(configs[0], time.perf_counter() - began)
+        return assembly
+
     def _is_mapped(self, config: Experiment) -> bool:
         """Whether lanes of this structure take turns."""
         key = engine.structure(config)
@@ -161,11 +171,3 @@ class Bench:
         """The most lanes of this structure that train at once."""
         most = MOST_MAPPED if self._is_mapped(config) else self.ceiling
         return max(1, min(most, self._most.get(engine.structure(config), most)))
-
-
-def _compiled(configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
-    """A cohort whose functions are all compiled."""
-    assembly = assemble(configs, dataset)
-    for _ in assembly.cohort.prepare():
-        pass
-    return assembly

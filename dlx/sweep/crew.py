@@ -75,6 +75,13 @@ def _start(command: Sequence[str], environment: dict[str, str], cores: set[int])
     if cores:
         os.sched_setaffinity(0, cores)
     try:
-        return subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # In a session of its own: a terminal's Ctrl-C comes to the first process alone, which passes it on, once.
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     finally:
         os.sched_setaffinity(0, before)

@@ -130,16 +130,17 @@ class _Stretch:
             with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
                 for event in self._train_all():
                     match event:
-                        case Measured():
+                        case Measured() if self.work.leads:
                             mirror.open()
-                        case CohortStarted() if self.work.statuses():
+                        case CohortStarted() if self.work.leads and self.work.statuses():
                             mirror.update(self.work.record.trials)  # what the cohorts before this one found
                     yield event
                 if self.crew is not None:
                     codes = self.crew.finish(stop=self._stopping())
                     yield from (Notice(f"a worker ended with exit code {code}") for code in codes if code > 0)
                     yield from self._news()
-                mirror.update(self.work.record.trials)
+                if self.work.leads:
+                    mirror.update(self.work.record.trials)
                 self.watch.lap("store")
                 if failure := mirror.failure():
                     yield Notice(f"Optuna's own tables lack some of the trials, dlx's have all: {failure}")
@@ -153,8 +154,10 @@ class _Stretch:
         finally:
             self.watch.lap("mirror")
             self.bench.close()
-            self._let_go()
-            leave_sweep(self.store, record.id, worker, status, message, self.watch.seconds)
+            try:
+                self._let_go()
+            finally:
+                leave_sweep(self.store, record.id, worker, status, message, self.watch.seconds)
         record = self.work.record
         yield SweepFinished(
             record.id,
@@ -177,11 +180,13 @@ class _Stretch:
         while not self._stopping() and self._satisfied() is None and self._broken() is None:
             if self.population is not None:
                 yield from exchange_lanes(self.population, self.sweep.search, self.work, self.pool.lanes, self.every)
-            if lanes := self.pool.next(more=more):
-                coming = self.pool.peek(more=more)
+            # Where nobody knows how many trials are to come, waiting for them could last to the end.
+            waits = more and self.total is not None
+            if lanes := self.pool.next(more=waits):
+                coming = self.pool.peek(more=waits)
                 if coming and not coming[0].step:
                     self.bench.ahead([lane.config for lane in coming])
-                yield from self._train(lanes, more=more)
+                yield from self._train(lanes, more=waits)
                 continue
             others = self.crew is not None and self.crew.running()
             taken = self._take_trials()
@@ -263,11 +268,11 @@ class _Stretch:
     def _shrink(self, leg: Leg, error: DeviceMemoryError) -> Iterator[Event | SweepEvent]:
         """Puts lanes that did not fit on the device back, to train half as many at a time."""
         left = leg.unfinished()
-        if leg.assembly.cohort.lanes == 1:
+        if leg.size == 1:
             yield from self._fail(left, error, final=True)
             return
-        self.bench.narrow(left[0].config, leg.assembly.cohort.lanes)
-        yield Notice(f"{error}; {leg.assembly.cohort.lanes // 2} lanes at a time from here on")
+        self.bench.narrow(left[0].config, leg.size)
+        yield Notice(f"{error}; {leg.size // 2} lanes at a time from here on")
         self.pool.lanes += left
 
     def _fail(self, lanes: Sequence[Lane], error: Exception, *, final: bool) -> Iterator[Event | SweepEvent]:

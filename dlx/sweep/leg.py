@@ -6,6 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
+from jax.errors import JaxRuntimeError
+
 from dlx import engine
 from dlx.config.load import to_yaml
 from dlx.config.pruner import PrunerConfig
@@ -16,7 +18,7 @@ from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import command_line, sources
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Manner, Rung, Session, checkpoint_folder
+from dlx.experiment.session import Manner, Rung, Session, checkpoint_folder, device_failure
 from dlx.store import NewRun, Result, claim_run, rewind_run, start_runs
 from dlx.sweep.bench import Bench
 from dlx.sweep.pool import Lane
@@ -50,7 +52,13 @@ class Leg:
 
     def run(self) -> Iterator[Event | SweepEvent]:
         """Trains, and reports what has ended. Afterwards `going` has the lanes that go on."""
-        step, config = self.lanes[0].step, self.lanes[0].config
+        try:
+            yield from self._run()
+        except JaxRuntimeError as error:  # outside of the session: while the data was placed, or a program compiled
+            raise device_failure(error) from error
+
+    def _run(self) -> Iterator[Event | SweepEvent]:
+        step = self.lanes[0].step
         compiled, self.assembly = self.bench.assembly([lane.config for lane in self.lanes], exact=step > 0)
         self.watch.lap("assemble")
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
@@ -69,7 +77,7 @@ class Leg:
             self.watch.lap(self.watch.phase(event))
             yield event
         if self.watch.seconds.get("compile"):
-            self.bench.took(config, self.watch.seconds["assemble"] + self.watch.seconds["compile"])
+            self.bench.took(self.lanes[0].config, self.watch.seconds["assemble"] + self.watch.seconds["compile"])
         self._check_memory()
         runs = self._begin_runs()
         splits = ("validation" if self.assembly.program.feed.sizes["validation"] else "train", "test")
@@ -85,10 +93,10 @@ class Leg:
                 lane.held = False
             self.watch.add(self.training)
         if session.open and session.progress is not None:
-            parked = cohort.park(session.progress)
-            for index in session.open:
+            parked = cohort.park(session.progress, session.open)
+            for place, index in enumerate(session.open):
                 lane = self.lanes[index]
-                lane.step, lane.place, lane.held, lane.spent = parked.step, (parked, index), True, session.spent[index]
+                lane.step, lane.place, lane.held, lane.spent = parked.step, (parked, place), True, session.spent[index]
         self.watch.lap("other")
 
     @property
@@ -102,27 +110,37 @@ class Leg:
         ended = {(t.number, each.seed) for t in trials for each in t.trainings if each.status is not None}
         return [lane for lane in self.lanes if lane.key not in ended]
 
+    @property
+    def size(self) -> int:
+        """How many lanes its program has."""
+        return 1 << (len(self.lanes) - 1).bit_length()
+
     def _follow(self, session: Session) -> Iterator[Event | SweepEvent]:
-        by_run = {lane.run: lane for lane in self.lanes}
         results: list[Result] = []
+        try:
+            yield from self._events(session, results)
+        finally:  # also of those pruned just before an error
+            ended = list(self.work.report(results))
+        yield from ended
+
+    def _events(self, session: Session, results: list[Result]) -> Iterator[Event | SweepEvent]:
+        """The session's events; results of what has ended are added up, and reported when others go on."""
+        by_run = {lane.run: lane for lane in self.lanes}
         for event in session.run(self._begin()):
             if isinstance(event, Finished):
                 if event.status is not Status.INTERRUPTED:
                     results.append(self._result(by_run[event.run], event.status, event.metrics, event.message))
                     self.ended.add(by_run[event.run].key)
-                    if event.status is Status.COMPLETED and checkpoint_folder(event.path).exists():
-                        _write_beside(event.path, by_run[event.run], self.assembly)
                 continue
             if results:  # those pruned at a rung
                 yield from self.work.report(results)
-                results = []
+                results.clear()
             if isinstance(event, Checkpointed) and self.rungs:
                 self._write_curves()  # whoever goes on from here has the past that it is judged by
             if self.reached is not None:
                 yield self.reached
                 self.reached = None
             yield event
-        yield from self.work.report(results)
 
     def _begin(self) -> Generator[Event, Decision | None, Progress]:
         """The lanes where they stand: fresh, as they were parked, or as their checkpoints have them."""
@@ -134,6 +152,8 @@ class Leg:
         if len(places) == len(filled):
             together = groupby(places, key=lambda place: id(place[0]))
             parts = [list(group) for _, group in together]
+            for lane in self.lanes:
+                lane.place = None  # and what waited in memory can go
             return cohort.gather([(part[0][0], [index for _, index in part]) for part in parts])
         try:
             progress = yield from cohort.restore([self._checkpoints(lane) for lane in filled])
@@ -141,8 +161,9 @@ class Leg:
             yield Notice(f"{error}: trials {', '.join(str(lane.trial.number) for lane in self.lanes)} begin again at step 0")
             progress = yield from cohort.start()
         if progress.step != self.lanes[0].step:  # newer checkpoints were damaged
+            every = self.assembly.plan.evaluate_every
             for lane in self.lanes:
-                every = self.assembly.plan.evaluate_every
+                lane.step = progress.step
                 lane.curve = {at: value for at, value in lane.curve.items() if at * every <= progress.step}
                 rewind_run(self.work.store, str(lane.run), progress.step)
         return progress
@@ -153,6 +174,7 @@ class Leg:
         for lane in self.lanes:
             if lane.run is not None and not lane.held:
                 claim_run(store, lane.run, environment["device"])
+                lane.held = True
                 rewind_run(store, lane.run, lane.step)
         fresh = [(index, lane) for index, lane in enumerate(self.lanes) if lane.run is None]
         new = [
@@ -174,9 +196,7 @@ class Leg:
         keys = [lane.key for _, lane in fresh]
         started = start_runs(store, new, sweep=self.work.record.id, worker=self.work.worker, trials=keys)
         for (_, lane), run in zip(fresh, started, strict=True):
-            lane.run = run
-        for lane in self.lanes:
-            lane.held = True
+            lane.run, lane.held = run, True
         return [str(lane.run) for lane in self.lanes]
 
     def _name(self, lane: Lane) -> str:
@@ -227,7 +247,7 @@ class Leg:
         return Rung(out, leave, save)
 
     def _write_curves(self) -> None:
-        list(self.work.report([Result(*lane.key, None, curve=lane.curve) for lane in self.lanes if lane.key not in self.ended]))
+        self.work.note([Result(*lane.key, None, curve=lane.curve) for lane in self.lanes if lane.key not in self.ended])
 
     def _pays_to_part(self, number: int, going: int) -> bool:
         """Whether those that go on should do so in another program: a smaller one, or with lanes of other cohorts."""
@@ -246,7 +266,11 @@ class Leg:
         ]
         best = self.work.keepers(self.work.record.with_results(results))
         mine = {(result.trial, result.seed) for result in results}
-        return {index for index, lane in enumerate(self.lanes) if lane.key in best & mine}
+        kept = {index for index, lane in enumerate(self.lanes) if lane.key in best & mine}
+        for index in kept:
+            lane = self.lanes[index]
+            _write_beside(self.work.store.run_folder(str(lane.run)), lane, self.assembly)
+        return kept
 
     def _result(self, lane: Lane, status: Status, metrics: Metrics, message: str) -> Result:
         values = tuple(metrics.get(goal.metric, float("nan")) for goal in self.work.record.goals)

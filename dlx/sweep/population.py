@@ -71,6 +71,7 @@ def exchange_lanes(config: PbtSampler, space: Space, work: Work, lanes: Sequence
     exchange(
         work.store,
         work.record.id,
+        work.worker,
         {lane.trial.number: lane.trial.notes for lane in lanes},
         {str(by_number[loser].run): by_number[loser].story.model_dump(mode="json") for loser in moves},
     )

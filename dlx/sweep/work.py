@@ -29,6 +29,11 @@ class Work:
         """Whether more of the first objective is better."""
         return self.record.direction == "maximize"
 
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first of the workers that are there: what only one may do is its business."""
+        return self.worker == min((each.number for each in self.record.workers if each.alive), default=self.worker)
+
     def statuses(self) -> dict[Status, int]:
         """How many trials have ended, by how."""
         return dict(Counter(trial.status for trial in self.record.trials if trial.status is not None))
@@ -45,6 +50,10 @@ class Work:
                 shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
         self._saved = keepers
         yield from self.news()
+
+    def note(self, results: Sequence[Result]) -> None:
+        """Writes down how far trainings have come."""
+        self.record = report_results(self.store, self.record.id, self.worker, results)
 
     def news(self) -> Iterator[TrialFinished]:
         """The trials that have ended and were not told yet, those of other workers too."""
