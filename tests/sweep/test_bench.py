@@ -179,15 +179,15 @@ class TestAhead:
     def held_back(monkeypatch: pytest.MonkeyPatch, go: Event) -> list[tuple[int, ...]]:
         """Holds compilation ahead back until `go`; gives what was compiled since, by its hidden layers."""
         compiled: list[tuple[int, ...]] = []
-        compile_: Callable[..., Any] = bench_module._compiled
+        compile_: Callable[..., Any] = Bench._compiled
 
-        def slow(configs: Sequence[Experiment], dataset: Any) -> Any:
+        def slow(bench: Bench, configs: Sequence[Experiment], dataset: Any) -> Any:
             assert go.wait(60)
-            assembly = compile_(configs, dataset)
+            assembly = compile_(bench, configs, dataset)
             compiled.append(vars(configs[0].model)["hidden"])
             return assembly
 
-        monkeypatch.setattr(bench_module, "_compiled", slow)
+        monkeypatch.setattr(Bench, "_compiled", slow)
         return compiled
 
     def test_the_next_of_that_key_compiles_nothing(self, made: list[int]) -> None:
