@@ -1,6 +1,9 @@
 """`--dry-run` of `dlx train` and `dlx sweep`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import RenderableType
 
 from dlx.config import Experiment, Override
 from dlx.config.load import Document
@@ -10,30 +13,30 @@ from dlx.config.sweep import Sweep
 def show_plan(config: Experiment, *, as_json: bool) -> None:
     """Prints what training would do."""
     from dlx.experiment.describe import describe
-    from dlx.report.console import for_output, print_json
     from dlx.report.plan import plan_json, plan_lines
 
     plan = describe(config)
-    if as_json:
-        print_json(plan_json(plan))
-        return
-    console = for_output()
-    for line in plan_lines(plan):
-        console.print(line)
+    _print(plan_json(plan) if as_json else plan_lines(plan))
 
 
 def show_sweep_plan(
     sweep: Sweep, document: Document, overrides: Sequence[Override], max_seconds: float | None, *, as_json: bool
 ) -> None:
     """Prints what searching would do."""
-    from dlx.report.console import for_output, print_json
     from dlx.report.plan import sweep_plan_json, sweep_plan_lines
     from dlx.sweep.plan import plan_sweep
 
     plan = plan_sweep(sweep, document, overrides, max_seconds)
-    if as_json:
-        print_json(sweep_plan_json(plan))
+    _print(sweep_plan_json(plan) if as_json else sweep_plan_lines(plan))
+
+
+def _print(plan: dict[str, Any] | Iterator[RenderableType]) -> None:
+    """A JSON object, or lines for people."""
+    from dlx.report.console import for_output, print_json
+
+    if isinstance(plan, dict):
+        print_json(plan)
         return
     console = for_output()
-    for line in sweep_plan_lines(plan):
+    for line in plan:
         console.print(line)

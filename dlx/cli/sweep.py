@@ -48,7 +48,7 @@ def run(
     sampler: Annotated[
         str | None,
         typer.Option(
-            "--sampler", metavar="tpe|random|grid|qmc|cmaes|nsga2|gp", help="What proposes trials.", show_default="tpe"
+            "--sampler", metavar="tpe|random|grid|qmc|cmaes|nsga2|gp|pbt", help="What proposes trials.", show_default="tpe"
         ),
     ] = None,
     pruner: Annotated[

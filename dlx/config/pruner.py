@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dlx.config.lane import Config
+from dlx.config.sampler import Count
 
-Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Factor = Annotated[int, Field(ge=2)]
 

@@ -40,6 +40,11 @@ class Plan:
     maximize: bool
     patience: int | None
 
+    @property
+    def evaluations(self) -> int:
+        """How many there are in all; the last may come early."""
+        return -(-self.total_steps // self.evaluate_every)
+
     def next_evaluation(self, step: int) -> int:
         """The first step after `step` at which the validation part is scored; the end always is."""
         return min(self.total_steps, (step // self.evaluate_every + 1) * self.evaluate_every)

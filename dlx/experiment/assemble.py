@@ -166,12 +166,17 @@ def _batch_size(config: Experiment, examples: int) -> int:
             return size
 
 
-def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, bool]:
-    """The metric that decides what is best, and whether more of it is better."""
+def monitored(dataset: Dataset, task: Task) -> dict[str, bool]:
+    """The metrics that a run can be judged by, the task's own first, and whether more of each is better."""
     held_out = len(dataset.validation) > 0
     split, metrics = ("validation", tuple(task.scores)) if held_out else ("train", task.running_scores)
-    name = config.train.monitor or f"{split}/{metrics[0]}"
-    allowed = {f"{split}/{metric}": task.scores[metric] for metric in metrics}
+    return {f"{split}/{metric}": task.scores[metric] for metric in metrics}
+
+
+def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, bool]:
+    """The metric that decides what is best, and whether more of it is better."""
+    allowed = monitored(dataset, task)
+    name = config.train.monitor or next(iter(allowed))
     if name not in allowed:
         raise ConfigError(f"train.monitor is {name!r}; this run can monitor {', '.join(allowed)}")
     return name, allowed[name]

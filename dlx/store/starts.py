@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -84,7 +84,7 @@ def _start(
     with store.write() as connection:
         for name in {each.name for each in new if unless_named and each.name is not None}:
             _refuse_second(connection, name)
-        _refuse_lost(connection, *sweep, trials)
+        refuse_lost(connection, *sweep, trials)
         ids = [_unused_id(store, connection) for _ in new]
         connection.execute(
             insert(RUNS),
@@ -201,7 +201,7 @@ def _refuse_second(connection: Connection, name: str) -> None:
         raise BusyError(f"run {found} of that name was just started by another process; run the command again to continue it")
 
 
-def _refuse_lost(connection: Connection, sweep: str, worker: int, trials: Sequence[tuple[int, int]]) -> None:
+def refuse_lost(connection: Connection, sweep: str, worker: int, trials: Collection[tuple[int, int]]) -> None:
     """Raises `BusyError` unless all trainings (by trial and seed) are the worker's."""
     if not trials:
         return
@@ -209,7 +209,9 @@ def _refuse_lost(connection: Connection, sweep: str, worker: int, trials: Sequen
     mine = {(row.number, row.seed) for row in connection.execute(found)}
     for number, seed in trials:
         if (number, seed) not in mine:
-            raise BusyError(f"trial {number} of sweep {sweep} was taken over by another process: this one must stop")
+            raise BusyError(
+                f"trial {number} of sweep {sweep} was taken over by another process: this one has lost it and must stop"
+            )
 
 
 def _unused_id(store: Store, connection: Connection) -> str:

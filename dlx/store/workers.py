@@ -16,7 +16,7 @@ from dlx.errors import BusyError, Status, UsageError
 from dlx.store.database import Store
 from dlx.store.holding import held_by
 from dlx.store.process import this_process
-from dlx.store.starts import Direction, alone, check_name
+from dlx.store.starts import Direction, alone, check_name, refuse_lost
 from dlx.store.sweeps import Result, SweepRecord, Training, TrialRecord, load_sweep
 from dlx.store.tables import RUNS, SWEEPS, TRIALS, WORKERS
 
@@ -155,13 +155,7 @@ def report_results(store: Store, sweep_id: str, worker: int, results: Sequence[R
     """
     with store.write() as connection:
         _lock(connection, sweep_id)
-        mine = select(TRIALS.c.number, TRIALS.c.seed).where(TRIALS.c.sweep == sweep_id, TRIALS.c.worker == worker)
-        held = {(row.number, row.seed) for row in connection.execute(mine)}
-        for result in results:
-            if (result.trial, result.seed) not in held:
-                raise BusyError(
-                    f"trial {result.trial} of sweep {sweep_id} was taken over by another process: this one has lost it and must stop"
-                )
+        refuse_lost(connection, sweep_id, worker, [(result.trial, result.seed) for result in results])
         _write(connection, sweep_id, results)
         return load_sweep(connection, store, sweep_id)
 

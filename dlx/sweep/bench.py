@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from dlx import engine
 from dlx.config import Experiment
@@ -14,6 +14,7 @@ from dlx.experiment.assemble import (
     assemble,
     fingerprint,
     load_data,
+    monitored,
     plan_for,
     resolve,
     with_absolute_paths,
@@ -28,6 +29,19 @@ MOST_MAPPED = 8
 """Lanes of a convolutional program on a CPU, which take turns."""
 MOST_PROGRAMS = 16
 """Kept at a time. Each holds some hundred memory maps, of which Linux allows a process 65,530, and its data on the device."""
+
+
+T = TypeVar("T")
+
+
+def lanes_for(count: int) -> int:
+    """The lanes of the smallest program that holds so many."""
+    return 1 << (count - 1).bit_length()
+
+
+def filled_up(items: Sequence[T], lanes: int) -> list[T]:
+    """One for each lane: the last again for those that nobody needs."""
+    return [*items, *[items[-1]] * (lanes - len(items))]
 
 
 class Bench:
@@ -53,6 +67,13 @@ class Bench:
     def resolve(self, config: Experiment) -> Experiment:
         """The config as its run will keep it. Loads its data, once for all configs with the same."""
         return resolve(config, self.dataset(config))
+
+    def ready(self, config: Experiment) -> Experiment:
+        """The config as its run will keep it, with its network built once: raises whatever is wrong with either."""
+        resolved = self.resolve(config)
+        self.plan(resolved)
+        self._is_mapped(resolved)
+        return resolved
 
     def dataset(self, config: Experiment) -> Dataset:
         """The config's data."""
@@ -94,7 +115,7 @@ class Bench:
         number is to be `exact`.
         """
         key = self._key(configs, exact=exact)
-        filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
+        filled = filled_up(configs, key[1])
         known = key in self._assemblies
         made = self._coming.pop(key).result() if key in self._coming else self._assemblies.pop(key, None)
         if made is None:
@@ -109,7 +130,7 @@ class Bench:
         """Begins to compile the program of a cohort to come, in a thread, while another one trains."""
         key = self._key(configs, exact=False)
         if key not in self._assemblies and key not in self._coming:
-            filled = [*configs, *[configs[-1]] * (key[1] - len(configs))]
+            filled = filled_up(configs, key[1])
             self.programs += 1
             self._coming[key] = self._ahead.submit(self._compiled, filled, self.dataset(configs[0]))
 
@@ -120,7 +141,7 @@ class Bench:
     def _key(self, configs: Sequence[Experiment], *, exact: bool) -> tuple[Any, int]:
         """The program of a cohort of these configs: its structure and its number of lanes."""
         structure, count = engine.structure(configs[0]), len(configs)
-        lanes = 1 << (count - 1).bit_length()
+        lanes = lanes_for(count)
         most = lanes if exact or self._is_mapped(configs[0]) else 4 * count
         there = (k for s, k in (*self._assemblies, *self._coming) if s == structure and lanes <= k <= most)
         return structure, min(there, default=lanes)
@@ -131,7 +152,7 @@ class Bench:
 
     def pays(self, config: Experiment, lanes: int, going: int, seconds_left: float) -> bool:
         """Whether the lanes that go on of a cohort of `lanes`, with so much work before them, should have a smaller program."""
-        structure, smaller = engine.structure(config), 1 << (going - 1).bit_length()
+        structure, smaller = engine.structure(config), lanes_for(going)
         if smaller >= lanes:
             return False
         cost = 0.0 if (structure, smaller) in self._assemblies else self._compile_seconds.get(structure, 0.0)
@@ -144,9 +165,7 @@ class Bench:
     def scores(self, config: Experiment) -> dict[str, bool]:
         """The metrics that a run can be judged by, and whether more of each is better."""
         dataset = self.dataset(config)
-        task, _ = plan_for(config, dataset)
-        split, names = ("validation", tuple(task.scores)) if len(dataset.validation) else ("train", task.running_scores)
-        return {f"{split}/{name}": task.scores[name] for name in names}
+        return monitored(dataset, plan_for(config, dataset)[0])
 
     def _compiled(self, configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
         """A cohort whose functions are all compiled."""

@@ -70,8 +70,9 @@ def sweep_runs(
     """Runs a sweep to its number of trials; the same sweep again continues it. Ends with `SweepFinished`.
 
     `beside` works on it together with other processes of this machine, such as the `crew`, which is waited for; `change`
-    lets the sweep of that name have another space from now on. Raises `ConfigError` for an impossible space, or for a name that another sweep has;
-    `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how long to search.
+    lets the sweep of that name have another space from now on. Raises `ConfigError` for an impossible space, or for a name
+    that another sweep has; `BusyError` when another process of this machine runs this one; `UsageError` when nothing says how
+    long to search.
     """
     engine.configure()
     sweep, overrides, base = prepared(sweep, document, overrides)
@@ -224,9 +225,7 @@ class _Stretch:
         for trial in trials:
             for training in trial.trainings:
                 try:
-                    config = self.bench.resolve(self._config(trial, training.seed))
-                    self.bench.plan(config)
-                    self.bench.width(config)  # builds the network
+                    config = self.bench.ready(self._config(trial, training.seed))
                 except Exception as error:  # of the user's own network too
                     yield from self._fail([Lane(trial, training, self.base, training.run_id)], error, final=True)
                     continue

@@ -20,7 +20,7 @@ from dlx.experiment.environment import command_line, sources
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Manner, Rung, Session, checkpoint_folder, device_failure
 from dlx.store import NewRun, Result, claim_run, rewind_run, start_runs
-from dlx.sweep.bench import Bench
+from dlx.sweep.bench import Bench, filled_up, lanes_for
 from dlx.sweep.pool import Lane
 from dlx.sweep.rungs import prune, rungs
 from dlx.sweep.work import Key, Work
@@ -63,7 +63,7 @@ class Leg:
         self.watch.lap("assemble")
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
         plan, cohort = self.assembly.plan, self.assembly.cohort
-        self.total = -(-plan.total_steps // plan.evaluate_every)
+        self.total = plan.evaluations
         self.rungs = range(self.interval, self.total, self.interval) if self.interval else rungs(self.pruner, self.total)
         yield CohortStarted(
             numbers,
@@ -113,7 +113,7 @@ class Leg:
     @property
     def size(self) -> int:
         """How many lanes its program has."""
-        return 1 << (len(self.lanes) - 1).bit_length()
+        return lanes_for(len(self.lanes))
 
     def _follow(self, session: Session) -> Iterator[Event | SweepEvent]:
         results: list[Result] = []
@@ -145,7 +145,7 @@ class Leg:
     def _begin(self) -> Generator[Event, Decision | None, Progress]:
         """The lanes where they stand: fresh, as they were parked, or as their checkpoints have them."""
         cohort = self.assembly.cohort
-        filled = [*self.lanes, *[self.lanes[-1]] * (cohort.lanes - len(self.lanes))]
+        filled = filled_up(self.lanes, cohort.lanes)
         if not self.lanes[0].step:
             return (yield from cohort.start())
         places = [lane.place for lane in filled if lane.place is not None]

@@ -39,15 +39,12 @@ def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], 
     failures = []
     for number, proposal in enumerate(proposer.ask((), size if total is None else min(size, total))):
         try:
-            config = bench.resolve(apply(document, overrides, proposal.params))
-            bench.plan(config)
-            bench.width(config)  # builds the network
+            config = bench.ready(apply(document, overrides, proposal.params))
         except (ConfigError, DataError, MissingInputError) as error:
             failures.append(f"trial {number}: {error}")
             continue
         shared = {key: value for key, value in proposal.params.items() if key in proposer.structural}
         groups.setdefault(engine.structure(config), []).append((config, shared))
-    evaluations = -(-plan.total_steps // plan.evaluate_every)
     return SweepPlanned(
         total,
         min(size, total or size),
@@ -57,8 +54,8 @@ def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], 
         {key: dimension.model_dump(mode="json") for key, dimension in sweep.search.items()},
         sweep.sampler.model_dump(mode="json"),
         sweep.pruner.model_dump(mode="json"),
-        rungs(sweep.pruner, evaluations),
-        evaluations,
+        rungs(sweep.pruner, plan.evaluations),
+        plan.evaluations,
         tuple(_group(bench, [config for config, _ in group], group[0][1], sweep.seeds) for group in groups.values()),
         tuple(failures),
     )
