@@ -106,7 +106,7 @@ def pruning(options: argparse.Namespace) -> dict[str, Any]:
         plain = best_so_far(run(options, words, {**settings, "trials": options.trials}))
         goal = plain[-1][1]
         wide = best_so_far(
-            run(options, words, {**settings, "pruner": "hyperband", "trials": options.trials * 8, "target": goal})
+            run(options, words, {**settings, "pruner": "hyperband", "trials": options.trials * 8, "target_value": goal})
         )
         first, reached = (next((at for at, value in found if value <= goal), None) for found in (plain, wide))
         rows.append(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dlx.errors import MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from dlx.config import Experiment
+    from dlx.config import Experiment, Override
 
 TABLES: Final = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
 Change = tuple[str, Any]
@@ -29,21 +29,25 @@ class Words:
     best_of: str | None = None
     """A sweep, whose best trial's experiment it is."""
 
+    def split(self) -> tuple[str | None, list[Override], list[str]]:
+        """The recipe or file, what the short forms say, and the words that are left."""
+        from dlx.config import Override
+
+        rest = list(self.arguments or ())
+        source = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("~") else None
+        if source is None and self.data is not None:
+            source = "table"
+        changes = (*_data_changes(self.data, self.target), *_model_changes(self.model))
+        return source, [Override(tuple(key.split(".")), value) for key, value in changes], rest
+
 
 def experiment_from(words: Words, store: str | None = None) -> Experiment:
     """The experiment that the words mean; `store` is where a sweep among them is kept. Imports the config classes, so only commands that run one call it."""
-    from dlx.config import Override, load_experiment, parse_override
+    from dlx.config import load_experiment, parse_override
 
-    rest = list(words.arguments or ())
-    source = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("~") else None
-    short = [
-        Override(tuple(key.split(".")), value)
-        for key, value in (*_data_changes(words.data, words.target), *_model_changes(words.model))
-    ]
-    if words.best_of is not None and (source is not None or words.data is not None):
+    source, short, rest = words.split()
+    if words.best_of is not None and source is not None:
         raise UsageError("--from SWEEP brings its own experiment: leave out the recipe, and --data")
-    if source is None and words.data is not None:
-        source = "table"
     origin = _winner(words.best_of, store) if words.best_of is not None else source
     return load_experiment(origin, [*short, *(parse_override(word) for word in rest)])
 

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlx.cli import options
+from dlx.cli.experiment import Words
 from dlx.errors import DlxError
 
 Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, a name, or `latest`.")]
@@ -42,6 +43,9 @@ def run(
             "'optimizer.lr=tag(log, interval(1e-4, 1e-1))' 'train.batch_size=32,64' 'model.dropout=interval(0, 0.6)'.",
         ),
     ],
+    data: options.Data = None,
+    target: options.Target = None,
+    model: options.Model = None,
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, help="How many in all, those of earlier commands included.")
     ] = None,
@@ -65,7 +69,9 @@ def run(
         int | None,
         typer.Option("--seeds", min=1, help="Train each trial under so many seeds; the mean counts.", show_default="1"),
     ] = None,
-    target: Annotated[float | None, typer.Option("--target", help="Stop when the objective is this good.")] = None,
+    target_value: Annotated[
+        float | None, typer.Option("--target-value", help="Stop when the objective is this good.")
+    ] = None,
     plateau: Annotated[
         int | None, typer.Option("--plateau", min=1, help="Stop after so many trials without a better one.")
     ] = None,
@@ -123,15 +129,15 @@ def run(
 
     began = time.perf_counter()
     check_name(name)
-    source = None if "=" in arguments[0] else arguments.pop(0)
-    described, document, overrides = load_sweep(source or "digits-mlp", arguments)
+    source, short, words = Words(arguments, data, target, model).split()
+    described, document, overrides = load_sweep(source or "digits-mlp", words, short)
     given = {
         "trials": trials,
         "sampler": sampler,
         "pruner": pruner,
         "seed": seed,
         "seeds": seeds,
-        "target": target,
+        "target_value": target_value,
         "plateau": plateau,
         "on_fail": on_fail,
         "max_consecutive_failures": max_consecutive_failures,

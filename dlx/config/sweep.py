@@ -64,7 +64,7 @@ class Sweep(Config):
     """Trials to begin with: values by searched key; the sampler chooses those that are left out."""
     keep: Count = 1
     """Of how many of the best trials the weights are kept. Of several objectives: of all on the front."""
-    target: float | None = None
+    target_value: float | None = None
     """Start no more trials once the objective is this good."""
     plateau: Count | None = None
     """Start no more trials after so many without a better one."""
@@ -81,11 +81,13 @@ class Sweep(Config):
         return self.objective if isinstance(self.objective, tuple) else (self.objective,)
 
 
-def load_sweep(source: str | Path, words: Sequence[str]) -> tuple[Sweep, Document, list[Override]]:
+def load_sweep(
+    source: str | Path, words: Sequence[str], short: Sequence[Override] = ()
+) -> tuple[Sweep, Document, list[Override]]:
     """Reads a sweep: its config, the document of its experiment, and the overrides of that experiment.
 
     `source` is a sweep file, or the recipe or experiment file whose search then comes from `words` alone. Words add to
-    what the file searches, or replace it.
+    what the file searches, or replace it. `short` are overrides that words can override.
     Raises `MissingInputError` when there is no such recipe or file, `ConfigError` when its content is wrong.
     """
     overrides, searched = split_words(words)
@@ -105,7 +107,7 @@ def load_sweep(source: str | Path, words: Sequence[str]) -> tuple[Sweep, Documen
             f"{document.name}: there is nothing to search: write search: {{optimizer.lr: {{type: float, low: 1e-4, high: 1e-1, "
             "log: true}} in a sweep file, or 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' on the command line"
         )
-    return sweep, experiment, overrides
+    return sweep, experiment, [*short, *overrides]
 
 
 def _experiment(sweep: Sweep, document: Document, folder: Path) -> Document:

@@ -322,12 +322,12 @@ class _Stretch:
 
     def _satisfied(self) -> str | None:
         """Why no more trials are needed, if so."""
-        record, target, plateau = self.work.record, self.sweep.target, self.sweep.plateau
+        record, target, plateau = self.work.record, self.sweep.target_value, self.sweep.plateau
         best = record.ranked[0] if record.ranked else None
         if best is None or best.value is None:
             return None
         if target is not None and (best.value >= target if self.work.maximize else best.value <= target):
-            return f"the target {target:g} is reached"
+            return f"the target value {target:g} is reached"
         later = sum(1 for trial in record.trials if trial.number > best.number and trial.status is not None)
         return f"no better one in {later} trials" if plateau is not None and later >= plateau else None
 

@@ -57,6 +57,31 @@ def test_a_search_from_the_first_line_to_the_winner(
     assert json.loads(capsys.readouterr().out)["config"]["optimizer"]["lr"] == answer["best"]["params"]["optimizer.lr"]
 
 
+def test_a_table_and_a_network_of_ones_own_are_searched_as_they_are_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{i % 7},{i % 2}" for i in range(60)]
+    Path("rows.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    Path("net.py").write_text(
+        "from flax import nnx\n\n"
+        "class Net(nnx.Module):\n"
+        "    def __init__(self, in_features, out_features, *, rngs, width=2):\n"
+        "        self.inner = nnx.Linear(in_features, width, rngs=rngs)\n"
+        "        self.outer = nnx.Linear(width, out_features, rngs=rngs)\n"
+        "    def __call__(self, x):\n"
+        "        return self.outer(nnx.relu(self.inner(x)))\n"
+    )
+    own = ("--data", "rows.csv", "--target", "y", "--model", "net.py:Net")
+    line = ("sweep", *own, LR, "train.duration=1 epochs", "--trials", "2", "--json")
+    assert run(monkeypatch, *line) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    run(monkeypatch, "runs", "show", best["run"], "--json")
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["data"]["kind"], config["data"]["target"], config["model"]["kind"]) == ("csv", "y", "python")
+    assert run(monkeypatch, "sweep", "--data", "rows.csv", LR, "--trials", "2") == 2
+    assert "name the column to predict with --target COLUMN" in capsys.readouterr().err
+
+
 def test_options_may_come_before_the_recipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "sweep", "--trials", "1", "-q", "digits-mlp", *TINY, LR) == 0
     assert capsys.readouterr() == ("", "")
@@ -327,10 +352,10 @@ def test_a_sweep_begins_with_the_best_of_another_and_what_is_enqueued(
 def test_options_of_the_end_are_those_of_a_sweep_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ends = ("--target", "0.01", "--plateau", "30", "--on-fail", "stop", "--max-consecutive-failures", "3", "--retries", "1")
+    ends = ("--target-value", "0.01", "--plateau", "30", "--on-fail", "stop", "--max-consecutive-failures", "3", "--retries", "1")
     assert run(monkeypatch, "sweep", "digits-mlp", *TINY, LR, "--trials", "500", "--json", "-q", *ends, "--seed", "3") == 0
     answer = json.loads(capsys.readouterr().out)
-    assert "the target 0.01 is reached" in answer["message"]
+    assert "the target value 0.01 is reached" in answer["message"]
     assert answer["trials"]["completed"] < 500
 
 

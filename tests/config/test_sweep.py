@@ -194,14 +194,14 @@ def read(text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", {"pruner": NoPruner(), "seeds": 1, "keep": 1, "target": None, "plateau": None, "on_fail": "continue"}),
+        ("", {"pruner": NoPruner(), "seeds": 1, "keep": 1, "target_value": None, "plateau": None, "on_fail": "continue"}),
         ("pruner: {kind: median, startup_trials: 3}", {"pruner": MedianPruner(startup_trials=3)}),
         (
             "pruner: {kind: patient, patience: 4, wrapped: {kind: successive_halving, reduction_factor: 2}}",
             {"pruner": PatientPruner(patience=4, wrapped=HalvingPruner(reduction_factor=2))},
         ),
         ("seeds: 5\nkeep: 3", {"seeds": 5, "keep": 3}),
-        ("target: 0.95\nplateau: 20", {"target": 0.95, "plateau": 20}),
+        ("target_value: 0.95\nplateau: 20", {"target_value": 0.95, "plateau": 20}),
         ("on_fail: stop\nretries: 2", {"on_fail": "stop", "retries": 2}),
         ("max_consecutive_failures: null", {"max_consecutive_failures": None}),
         ("objective: {direction: minimize}", {"objectives": (Objective(direction="minimize"),)}),
@@ -250,8 +250,8 @@ def test_what_a_sweep_file_says(text, expected):
         ("sampler: {kind: nsga2, crossover: 1.5}", "sampler.crossover: is 1.5, but should be less than or equal to 1"),
         ("sampler: {kind: tpe, seed: 4294967296}", "sampler.seed: is 4294967296, but should be less than 4294967296"),
         ("seeds: 0", "my.yaml:8: seeds: is 0, but should be greater than or equal to 1"),
-        ("target: high", "my.yaml:8: target: is 'high', but should be a valid number"),
-        ("target: .nan", "my.yaml:8: target: is nan, but should be a finite number"),
+        ("target_value: high", "my.yaml:8: target_value: is 'high', but should be a valid number"),
+        ("target_value: .nan", "my.yaml:8: target_value: is nan, but should be a finite number"),
         ("plateau: 0", "my.yaml:8: plateau: is 0, but should be greater than or equal to 1"),
         ("on_fail: abort", "my.yaml:8: on_fail: is 'abort', but should be 'continue' or 'stop'"),
         ("max_consecutive_failures: 0", "max_consecutive_failures: is 0, but should be greater than or equal to 1"),
@@ -308,9 +308,9 @@ class TestOptions:
     def test_it_replaces_what_the_file_says_and_keeps_the_rest(self):
         sweep = read("sampler: {kind: tpe, candidates: 7}\ntrials: 5\nplateau: 9")
         changed = with_options(
-            sweep, {"trials": 8, "seeds": 3, "target": 0.5, "plateau": None, "on_fail": "stop", "retries": 0}
+            sweep, {"trials": 8, "seeds": 3, "target_value": 0.5, "plateau": None, "on_fail": "stop", "retries": 0}
         )
-        assert changed == sweep.model_copy(update={"trials": 8, "seeds": 3, "target": 0.5, "on_fail": "stop", "retries": 0})
+        assert changed == sweep.model_copy(update={"trials": 8, "seeds": 3, "target_value": 0.5, "on_fail": "stop", "retries": 0})
         assert (sweep.trials, changed.plateau, changed.sampler) == (5, 9, TpeSampler(candidates=7))
         assert with_options(sweep, {}) == with_options(sweep, {"trials": None, "sampler": None, "seed": None}) == sweep
 
@@ -340,7 +340,7 @@ class TestOptions:
                 "--pruner patient: it has no patience: write pruner: {kind: patient, patience: ...} in a sweep file",
             ),
             ({"trials": 0}, "--trials 0: input should be greater than or equal to 1"),
-            ({"target": float("nan")}, "--target nan: input should be a finite number"),
+            ({"target_value": float("nan")}, "--target-value nan: input should be a finite number"),
             ({"on_fail": "abort"}, "--on-fail abort: input should be 'continue' or 'stop'"),
             ({"max_consecutive_failures": 0}, "--max-consecutive-failures 0: input should be greater than or equal to 1"),
             ({"seed": -1}, "--seed -1: input should be greater than or equal to 0"),

@@ -87,19 +87,19 @@ def network(folder: Path, name: str) -> str:
 
 
 def test_a_target_that_is_reached_starts_no_more_trials(store: Store) -> None:
-    events = sweep(store, LR, trials=50, target=0.01, batch=4)
+    events = sweep(store, LR, trials=50, target_value=0.01, batch=4)
     assert events[-1].status is Status.COMPLETED
     assert events[-1].trials == {"completed": 4}
-    assert events[-1].message == "4 of 50 trials; the target 0.01 is reached"
-    again = sweep(store, LR, trials=50, target=0.01, batch=4)
+    assert events[-1].message == "4 of 50 trials; the target value 0.01 is reached"
+    again = sweep(store, LR, trials=50, target_value=0.01, batch=4)
     assert (again[-1].status, only(again, CohortStarted)) == (Status.COMPLETED, [])
-    assert sweep(store, LR, trials=6, target=1.1, batch=4)[-1].trials == {"completed": 6}
+    assert sweep(store, LR, trials=6, target_value=1.1, batch=4)[-1].trials == {"completed": 6}
 
 
 def test_a_target_of_a_loss_is_reached_from_above(store: Store) -> None:
     monitor = "train.monitor=validation/loss"
-    assert sweep(store, LR, monitor, trials=4, target=1e9, batch=2)[-1].trials == {"completed": 2}
-    assert sweep(store, LR, monitor, trials=4, target=1e-9, batch=2)[-1].trials == {"completed": 4}
+    assert sweep(store, LR, monitor, trials=4, target_value=1e9, batch=2)[-1].trials == {"completed": 2}
+    assert sweep(store, LR, monitor, trials=4, target_value=1e-9, batch=2)[-1].trials == {"completed": 4}
 
 
 def test_a_plateau_ends_the_search_after_so_many_without_a_better_one(store: Store) -> None:
