@@ -23,7 +23,7 @@ postgres_server, postgres_url = _servers.postgres_server, _servers.postgres_url
 
 TINY = ["model.hidden=[8]", "data.limit=300"]
 LR = "optimizer.lr=tag(log, interval(1e-4, 1e-1))"
-SLOW = "train.duration=300 epochs"
+SLOW = "train.duration=200 epochs"
 """Some seconds of a cohort: long enough to be killed in."""
 
 # What cannot be had on one machine is another one: to this process its own boot id is another than to all others, so that it
@@ -118,15 +118,15 @@ needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="t
 @pytest.mark.slow
 def test_two_workers_train_every_trial_once_and_both_of_them_some(store: Store) -> None:
     done = subprocess.run(
-        command("--workers", "2", "--json", trials=96, duration="train.duration=150 epochs"),
+        command("--workers", "2", "--json", trials=64, duration="train.duration=100 epochs"),
         check=True,
         capture_output=True,
         text=True,
     )
     assert done.stdout.count("\n") == 1
     assert '"status": "completed"' in done.stdout
-    assert '{"completed": 96}' in done.stdout
-    all_once(store, 96)
+    assert '{"completed": 64}' in done.stdout
+    all_once(store, 64)
     found = find_sweep(store, "shared")
     assert {trial.trainings[0].worker for trial in found.trials} == {0, 1}
     assert (found.status, len(found.workers)) == (Status.COMPLETED, 2)
@@ -138,7 +138,7 @@ def test_two_workers_train_every_trial_once_and_both_of_them_some(store: Store) 
 @needs_two_cores
 @pytest.mark.slow
 def test_what_a_killed_child_left_is_taken_up_by_its_parent(store: Store, processes: list[subprocess.Popen[str]]) -> None:
-    parent = started(processes, command("--workers", "2", trials=48, duration=SLOW))
+    parent = started(processes, command("--workers", "2", trials=32, duration=SLOW))
 
     def child() -> int | None:
         found = record(store)
@@ -149,7 +149,7 @@ def test_what_a_killed_child_left_is_taken_up_by_its_parent(store: Store, proces
     mine = at_work(store, killed)
     os.kill(killed, signal.SIGKILL)
     assert parent.wait(timeout=120) == 0, parent.communicate()[1]
-    all_once(store, 48)
+    all_once(store, 32)
     found = find_sweep(store, "shared")
     (survivor,) = {worker.number for worker in found.workers if worker.pid == parent.pid}
     assert {found.trials[number].trainings[0].worker for number in mine} == {survivor}
@@ -248,17 +248,17 @@ def at_work_of(store: Store, space: str) -> list[int]:
 def test_a_second_process_of_this_machine_is_refused_unless_it_is_to_join(
     store: Store, processes: list[subprocess.Popen[str]]
 ) -> None:
-    first = started(processes, command("-q", trials=48, duration=SLOW))
+    first = started(processes, command("-q", trials=32, duration=SLOW))
     until(lambda: at_work(store, first.pid))
-    refused = subprocess.run(command("-q", trials=48, duration=SLOW), capture_output=True, text=True)
+    refused = subprocess.run(command("-q", trials=32, duration=SLOW), capture_output=True, text=True)
     assert refused.returncode == 75
     assert f"is running: process {first.pid} on " in refused.stderr
     assert "start several with --workers" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    joined = subprocess.run(command("-q", "--join", trials=48, duration=SLOW), capture_output=True, text=True)
+    joined = subprocess.run(command("-q", "--join", trials=32, duration=SLOW), capture_output=True, text=True)
     assert (joined.returncode, joined.stderr) == (0, "")
     assert first.wait(timeout=120) == 0
-    all_once(store, 48)
+    all_once(store, 32)
 
 
 def test_more_workers_than_cores_are_refused_in_a_sentence(store: Store) -> None:
