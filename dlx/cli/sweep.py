@@ -69,9 +69,7 @@ def run(
         int | None,
         typer.Option("--seeds", min=1, help="Train each trial under so many seeds; the mean counts.", show_default="1"),
     ] = None,
-    target_value: Annotated[
-        float | None, typer.Option("--target-value", help="Stop when the objective is this good.")
-    ] = None,
+    target_value: Annotated[float | None, typer.Option("--target-value", help="Stop when the objective is this good.")] = None,
     plateau: Annotated[
         int | None, typer.Option("--plateau", min=1, help="Stop after so many trials without a better one.")
     ] = None,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import bindparam, delete, text, update
+from sqlalchemy import bindparam, delete, update
 
 from dlx.errors import CannotWriteError, Status
 from dlx.store.database import Store
@@ -46,9 +46,10 @@ def record(store: Store, entries: Sequence[RunUpdate]) -> None:
     if not entries:
         return
     now, process = time.time(), this_process()
-    # Converted here: SQLAlchemy's types would take twice as long as the database. NaN is NULL, as `Measure` has it.
+    # Rows as the driver takes them: SQLAlchemy's handling would take twice as long as the database. NaN is NULL, as
+    # `Measure` has it.
     values = [
-        {"run_id": entry.run_id, "name": name, "step": entry.step, "value": float(value) if value == value else None}
+        (entry.run_id, name, entry.step, float(value) if value == value else None)
         for entry in entries
         for name, value in entry.metrics.items()
     ]
@@ -61,7 +62,8 @@ def record(store: Store, entries: Sequence[RunUpdate]) -> None:
             latest[entry.run_id].update(entry.metrics)
         last = {entry.run_id: entry for entry in entries}
         if values:
-            connection.execute(_UPSERT, values)
+            mark = "?" if connection.dialect.name == "sqlite" else "%s"
+            connection.exec_driver_sql(_UPSERT.format(", ".join([mark] * 4)), values)
         connection.execute(
             update(RUNS)
             .where(RUNS.c.id == bindparam("run_id"))
@@ -145,7 +147,7 @@ def delete_run(store: Store, run_id: str) -> None:
         ) from error
 
 
-_UPSERT: Final = text(
-    "INSERT INTO dlx_metrics (run_id, name, step, value) VALUES (:run_id, :name, :step, :value) "
+_UPSERT: Final = (
+    "INSERT INTO dlx_metrics (run_id, name, step, value) VALUES ({}) "
     "ON CONFLICT (run_id, name, step) DO UPDATE SET value = excluded.value"
 )

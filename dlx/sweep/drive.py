@@ -21,7 +21,7 @@ from dlx.errors import (
     Status,
     UsageError,
 )
-from dlx.events import CohortStarted, Event, Measured, Notice, SweepEvent, SweepFinished, SweepStarted
+from dlx.events import Event, Measured, Notice, SweepEvent, SweepFinished, SweepStarted, TrialFinished
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
@@ -129,12 +129,16 @@ class _Stretch:
                 self.store.folder,
             )
             with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
+                behind = False
                 for event in self._train_all():
                     match event:
-                        case Measured() if self.work.leads:
+                        case TrialFinished():
+                            behind = True
+                        case Measured() if self.work.leads:  # the store is not written much while a cohort trains
                             mirror.open()
-                        case CohortStarted() if self.work.leads and self.work.statuses():
-                            mirror.update(self.work.record.trials)  # what the cohorts before this one found
+                            if behind:
+                                mirror.update(self.work.record.trials)
+                                behind = False
                     yield event
                 if self.crew is not None:
                     codes = self.crew.finish(stop=self._stopping())

@@ -352,7 +352,18 @@ def test_a_sweep_begins_with_the_best_of_another_and_what_is_enqueued(
 def test_options_of_the_end_are_those_of_a_sweep_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ends = ("--target-value", "0.01", "--plateau", "30", "--on-fail", "stop", "--max-consecutive-failures", "3", "--retries", "1")
+    ends = (
+        "--target-value",
+        "0.01",
+        "--plateau",
+        "30",
+        "--on-fail",
+        "stop",
+        "--max-consecutive-failures",
+        "3",
+        "--retries",
+        "1",
+    )
     assert run(monkeypatch, "sweep", "digits-mlp", *TINY, LR, "--trials", "500", "--json", "-q", *ends, "--seed", "3") == 0
     answer = json.loads(capsys.readouterr().out)
     assert "the target value 0.01 is reached" in answer["message"]

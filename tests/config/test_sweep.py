@@ -310,7 +310,9 @@ class TestOptions:
         changed = with_options(
             sweep, {"trials": 8, "seeds": 3, "target_value": 0.5, "plateau": None, "on_fail": "stop", "retries": 0}
         )
-        assert changed == sweep.model_copy(update={"trials": 8, "seeds": 3, "target_value": 0.5, "on_fail": "stop", "retries": 0})
+        assert changed == sweep.model_copy(
+            update={"trials": 8, "seeds": 3, "target_value": 0.5, "on_fail": "stop", "retries": 0}
+        )
         assert (sweep.trials, changed.plateau, changed.sampler) == (5, 9, TpeSampler(candidates=7))
         assert with_options(sweep, {}) == with_options(sweep, {"trials": None, "sampler": None, "seed": None}) == sweep
 
