@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--structure", action="store_true", help="regret: search hidden sizes and batch size too")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more of the experiment, as for dlx sweep")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     answer = {
@@ -144,7 +145,9 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace, words: list[str], settings: dict[str, Any]) -> Iterator[tuple[float, Any]]:
     """A sweep's events with the seconds since its begin."""
-    described, document, overrides = load_sweep(options.recipe, [*words, f"train.duration={options.epochs} epochs"])
+    described, document, overrides = load_sweep(
+        options.recipe, [*words, f"train.duration={options.epochs} epochs", *options.set]
+    )
     described = with_options(described, settings)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dlx-benchmark-") as name, open_store(str(Path(name) / "dlx.db")) as store:

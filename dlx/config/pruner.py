@@ -66,7 +66,7 @@ class HyperbandPruner(Config):
 
     kind: Literal["hyperband"] = "hyperband"
     min_resource: Count | None = None
-    """The first rung of the first bracket; by default that of successive halving, which makes four brackets."""
+    """The first rung of the first bracket; by default all evaluations // reduction_factor**4, at least 1: five brackets."""
     reduction_factor: Factor = 3
 
 

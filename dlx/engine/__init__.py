@@ -6,6 +6,7 @@ from dlx.engine.checkpoint import write_atomically as write_atomically
 from dlx.engine.cohort import Cohort as Cohort
 from dlx.engine.cohort import Plan as Plan
 from dlx.engine.cohort import Progress as Progress
+from dlx.engine.cohort import save_lanes as save_lanes
 from dlx.engine.feed import make_feed as make_feed
 from dlx.engine.lanes import register_configs as register_configs
 from dlx.engine.lanes import stack as stack

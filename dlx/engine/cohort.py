@@ -177,7 +177,7 @@ class Cohort:
                 stopped[list(decision.out)] = progress.step
                 progress = replace(progress, stopped_at=stopped)
             if decision.save:
-                yield self.save(progress, decision.save)
+                yield save_lanes(progress, decision.save)
             decision = replace(decision, save=(), out=())
         return progress
 
@@ -274,24 +274,6 @@ class Cohort:
             for sums in lanes
         )
 
-    def save(self, progress: Progress, folders: Sequence[Path | None]) -> Checkpointed:
-        """Writes each lane's checkpoint into its folder; lanes without one are left out."""
-        tree = host((progress.lanes, progress.best))
-        paths = []
-        for lane, folder in enumerate(folders):
-            if folder is None:
-                continue
-            numbers = {
-                "best_value": float(progress.best_value[lane]),
-                "best_step": int(progress.best_step[lane]),
-                "stale": int(progress.stale[lane]),
-                "stopped_at": int(progress.stopped_at[lane]),
-            }
-            pending = {name: s[lane].tolist() for name, s in progress.pending.items()}
-            checkpoint = Checkpoint(progress.step, self.program.lane(tree, lane), numbers, pending)
-            paths.append(write_checkpoint(folder, checkpoint))
-        return Checkpointed(progress.step, tuple(paths))
-
     def _needed(self) -> tuple[Name, ...]:
         return ("train", "keep", "evaluate") if self.program.feed.sizes["validation"] else ("train", "keep")
 
@@ -305,6 +287,25 @@ class Cohort:
 
     def _epoch(self, step: int) -> float:
         return step / self.plan.steps_per_epoch
+
+
+def save_lanes(progress: Progress, folders: Sequence[Path | None]) -> Checkpointed:
+    """Writes each lane's checkpoint into its folder; lanes without one are left out."""
+    tree = host((progress.lanes, progress.best))
+    paths = []
+    for lane, folder in enumerate(folders):
+        if folder is None:
+            continue
+        numbers = {
+            "best_value": float(progress.best_value[lane]),
+            "best_step": int(progress.best_step[lane]),
+            "stale": int(progress.stale[lane]),
+            "stopped_at": int(progress.stopped_at[lane]),
+        }
+        pending = {name: s[lane].tolist() for name, s in progress.pending.items()}
+        own = jax.tree.map(lambda x, lane=lane: x[lane], tree)
+        paths.append(write_checkpoint(folder, Checkpoint(progress.step, own, numbers, pending)))
+    return Checkpointed(progress.step, tuple(paths))
 
 
 def _merge(first: Decision, second: Decision) -> Decision:

@@ -112,12 +112,8 @@ class Program:
         """Host arrays with a leading lane axis (K, ...), laid on the devices."""
         return jax.device_put(tree, self.placement.laned)
 
-    def lane(self, tree: Any, lane: int) -> Any:
-        """One lane of stacked host arrays."""
-        return jax.tree.map(lambda x: x[lane], tree)
-
     def join(self, lanes: Sequence[Any]) -> Any:
-        """The lanes' host arrays stacked (K, ...) and on the devices: the inverse of `lane`."""
+        """The host arrays of single lanes stacked (K, ...) and on the devices."""
         return self.spread(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))
 
     def memory_bytes(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlx.config import Duration
-from dlx.events import Compiled, Compiling, Decision, Evaluated, Event, Measured
+from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured
 
 ANSWER_SECONDS = 0.5
 """How long a signal may wait for the loop, and how often the display moves."""
@@ -29,6 +29,8 @@ class Stopwatch:
                 return "train"
             case Evaluated():
                 return "evaluate"
+            case Checkpointed():
+                return "checkpoint"
         return "other"
 
     def lap(self, phase: str) -> float:

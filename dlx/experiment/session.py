@@ -12,7 +12,7 @@ from typing import TypeVar
 import jax
 import numpy as np
 
-from dlx.engine import Progress
+from dlx.engine import Progress, save_lanes
 from dlx.errors import BusyError, DeviceMemoryError, DlxError, RunFailedError, Status
 from dlx.events import Checkpointed, Decision, Evaluated, Event, Finished, Measured, Metrics
 from dlx.experiment.assemble import Assembly
@@ -126,7 +126,7 @@ class Session:
         outcomes = self._outcomes(progress, pace)
         self._write()
         if self.manner.keep is None or any(outcome and outcome[0] is Status.INTERRUPTED for outcome in outcomes):
-            yield cohort.save(progress, self._checkpoints())
+            yield save_lanes(progress, self._checkpoints())
         self.watch.lap("checkpoint")
         scored = progress.best_step >= 0
         metrics: list[dict[str, float]] = [{} for _ in self.runs]
@@ -149,7 +149,7 @@ class Session:
                 [m if o and o[0] is Status.COMPLETED else {} for m, o in zip(metrics, outcomes, strict=True)]
             )
             if kept:
-                yield cohort.save(
+                yield save_lanes(
                     progress, [folder if lane in kept else None for lane, folder in enumerate(self._checkpoints())]
                 )
             self.watch.lap("checkpoint")

@@ -32,6 +32,7 @@ from dlx.store.sweeps import TrialRecord as TrialRecord
 from dlx.store.sweeps import Worker as Worker
 from dlx.store.sweeps import find_sweep as find_sweep
 from dlx.store.sweeps import list_sweeps as list_sweeps
+from dlx.store.sweeps import reload_sweep as reload_sweep
 from dlx.store.workers import NewSweep as NewSweep
 from dlx.store.workers import Proposal as Proposal
 from dlx.store.workers import exchange as exchange

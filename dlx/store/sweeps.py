@@ -83,8 +83,8 @@ class TrialRecord:
         schedule = self.notes.get("schedule", ())
         return schedule[-1]["values"] if schedule else self.params
 
-    @property
-    def curve(self) -> dict[int, float]:
+    @cached_property
+    def curve(self) -> Mapping[int, float]:
         """The mean over the seeds by evaluation, where all have one."""
         curves = [training.curve for training in self.trainings]
         known = sorted(set.intersection(*(set(curve) for curve in curves)))
@@ -189,7 +189,11 @@ class SweepRecord:
                 return replace(training, curve=curve)
             return replace(training, status=result.status, values=result.values, message=result.message, curve=curve)
 
-        trials = (replace(t, trainings=tuple(updated(t.number, each) for each in t.trainings)) for t in self.trials)
+        touched = {result.trial for result in results}
+        trials = (
+            replace(t, trainings=tuple(updated(t.number, each) for each in t.trainings)) if t.number in touched else t
+            for t in self.trials
+        )
         return replace(self, trials=tuple(trials))
 
 
@@ -216,12 +220,21 @@ def list_sweeps(store: Store) -> list[SweepRecord]:
         return [load_sweep(connection, store, sweep_id) for sweep_id in ids]
 
 
-def load_sweep(connection: Connection, store: Store, sweep_id: str) -> SweepRecord:
-    """A sweep by its id, as this transaction sees it. Raises `UsageError` when it is not there."""
+def reload_sweep(store: Store, known: SweepRecord) -> SweepRecord:
+    """A sweep as it stands now, of which an earlier record is `known`."""
+    with store.read() as connection:
+        return load_sweep(connection, store, known.id, known)
+
+
+def load_sweep(connection: Connection, store: Store, sweep_id: str, known: SweepRecord | None = None) -> SweepRecord:
+    """A sweep by its id, as this transaction sees it. Raises `UsageError` when it is not there.
+
+    Trials that have ended in an earlier record that is `known` are taken from it: a sweep of thousands is read every second.
+    """
     row = connection.execute(select(SWEEPS).where(SWEEPS.c.id == sweep_id)).mappings().first()
     if row is None:
         raise UsageError(f"the store {store.place} has no sweep {sweep_id}")
-    workers = _workers(connection, sweep_id)
+    workers = load_workers(connection, sweep_id)
     status = Status(row["status"])
     if status is Status.RUNNING and not any(worker.alive for worker in workers):
         status = Status.LOST
@@ -233,12 +246,13 @@ def load_sweep(connection: Connection, store: Store, sweep_id: str) -> SweepReco
         seconds=measures(row["seconds"]),
         config=row["config"],
         command=row["command"],
-        trials=_trials(connection, sweep_id, goals),
+        trials=_trials(connection, sweep_id, goals, known.trials if known is not None else ()),
         workers=workers,
     )
 
 
-def _workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
+def load_workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
+    """All that ever worked on a sweep, as this transaction sees them."""
     now = time.time()
     rows = connection.execute(select(WORKERS).where(WORKERS.c.sweep == sweep_id).order_by(WORKERS.c.number)).mappings()
     return tuple(
@@ -247,22 +261,25 @@ def _workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
     )
 
 
-def _trials(connection: Connection, sweep_id: str, goals: Sequence[str]) -> tuple[TrialRecord, ...]:
+def _trials(
+    connection: Connection, sweep_id: str, goals: Sequence[str], known: Sequence[TrialRecord]
+) -> tuple[TrialRecord, ...]:
+    ended = {trial.number: trial for trial in known if trial.status is not None}
+    going = [trial.number for trial in known if trial.status is None]
     # A training whose process died between its run's last word and its own has the run's: it need not be run again.
     joined = (
         select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.message.label("run_message"), RUNS.c.metrics)
         .select_from(TRIALS.outerjoin(RUNS, RUNS.c.id == TRIALS.c.run_id))
-        .where(TRIALS.c.sweep == sweep_id)
+        .where(TRIALS.c.sweep == sweep_id, (TRIALS.c.number >= len(known)) | TRIALS.c.number.in_(going))
         .order_by(TRIALS.c.number, TRIALS.c.seed)
     )
     trainings: dict[int, list[Training]] = defaultdict(list)
-    known: dict[int, RowMapping] = {}
+    first: dict[int, RowMapping] = {}
     for row in connection.execute(joined).mappings():
         trainings[row["number"]].append(_training(row, goals))
-        known.setdefault(row["number"], row)
-    return tuple(
-        TrialRecord(number, known[number]["params"], tuple(each), known[number]["notes"]) for number, each in trainings.items()
-    )
+        first.setdefault(row["number"], row)
+    read = {n: TrialRecord(n, first[n]["params"], tuple(each), first[n]["notes"]) for n, each in trainings.items()}
+    return tuple(trial for _, trial in sorted({**ended, **read}.items()))
 
 
 def _training(row: RowMapping, goals: Sequence[str]) -> Training:

@@ -17,7 +17,7 @@ from dlx.store.database import Store
 from dlx.store.holding import held_by
 from dlx.store.process import this_process
 from dlx.store.starts import Direction, alone, check_name, refuse_lost
-from dlx.store.sweeps import Result, SweepRecord, Training, TrialRecord, load_sweep
+from dlx.store.sweeps import Result, SweepRecord, Training, TrialRecord, load_sweep, load_workers
 from dlx.store.tables import RUNS, SWEEPS, TRIALS, WORKERS
 
 
@@ -109,17 +109,23 @@ def join_sweep(
 
 
 def take_trials(
-    store: Store, sweep_id: str, worker: int, most: int, seeds: int, propose: Callable[[SweepRecord, int], Sequence[Proposal]]
+    store: Store,
+    sweep_id: str,
+    worker: int,
+    most: int,
+    seeds: int,
+    propose: Callable[[SweepRecord, int], Sequence[Proposal]],
+    known: SweepRecord | None = None,
 ) -> list[TrialRecord]:
     """The next trials for a worker: those that nobody works on any more, or else up to `most` new proposals.
 
     `propose` is asked, with the sweep as it stands and a number of trials, inside the transaction: no two workers propose
     at once. A trial taken over has only those of its trainings that have not ended. None are left when the sweep has all
-    its trials.
+    its trials. What is `known` of it need not be read again.
     """
     with store.write() as connection:
         _lock(connection, sweep_id)
-        sweep = load_sweep(connection, store, sweep_id)
+        sweep = load_sweep(connection, store, sweep_id, known)
         total = sweep.trials_total
         at_work = {other.number for other in sweep.workers if other.alive}
         free = [_without_ended(trial, at_work) for trial in sweep.trials if total is None or trial.number < total]
@@ -148,8 +154,10 @@ def take_trials(
         return new
 
 
-def report_results(store: Store, sweep_id: str, worker: int, results: Sequence[Result]) -> SweepRecord:
-    """Writes down what came of trainings, and returns the sweep as it stands then.
+def report_results(
+    store: Store, sweep_id: str, worker: int, results: Sequence[Result], known: SweepRecord | None = None
+) -> SweepRecord:
+    """Writes down what came of trainings, and returns the sweep as it stands then; what is `known` is not read again.
 
     Raises `BusyError` when another worker has taken one of them over.
     """
@@ -157,7 +165,7 @@ def report_results(store: Store, sweep_id: str, worker: int, results: Sequence[R
         _lock(connection, sweep_id)
         refuse_lost(connection, sweep_id, worker, [(result.trial, result.seed) for result in results])
         _write(connection, sweep_id, results)
-        return load_sweep(connection, store, sweep_id)
+        return load_sweep(connection, store, sweep_id, known)
 
 
 def exchange(
@@ -182,7 +190,7 @@ def leave_sweep(store: Store, sweep_id: str, worker: int, status: Status, messag
         connection.execute(
             update(WORKERS).where(WORKERS.c.sweep == sweep_id, WORKERS.c.number == worker).values(ended=now, heartbeat=now)
         )
-        last = not any(other.alive for other in load_sweep(connection, store, sweep_id).workers)
+        last = not any(other.alive for other in load_workers(connection, sweep_id))
         # One that was away for too long finds the sweep ended by those who took over: theirs was the last word.
         ended = {"status": status, "message": message, "finished": now} if last and row.status == Status.RUNNING else {}
         total = {**row.seconds, **{phase: row.seconds.get(phase, 0.0) + value for phase, value in seconds.items()}}

@@ -54,6 +54,7 @@ class Bench:
         self._mapped: dict[Any, bool] = {}
         self._most: dict[Any, int] = {}
         self._compile_seconds: dict[Any, float] = {}
+        self._step_seconds: dict[tuple[Any, int], float] = {}
         self._ahead = ThreadPoolExecutor(1, "dlx-compile")
         self._coming: dict[tuple[Any, int], Future[Assembly]] = {}
         self.programs = 0
@@ -149,6 +150,18 @@ class Bench:
     def took(self, config: Experiment, seconds: float) -> None:
         """Remembers what it took to make a program of this structure."""
         self._compile_seconds[engine.structure(config)] = seconds
+
+    def paced(self, config: Experiment, lanes: int, seconds: float) -> None:
+        """Remembers what a step of so many lanes takes, evaluations included."""
+        self._step_seconds[engine.structure(config), lanes] = seconds
+
+    def alone(self, config: Experiment, count: int, steps_left: int) -> bool:
+        """Whether `count` lanes that go on should have a program without idle lanes, and not the next larger one that is there."""
+        structure = engine.structure(config)
+        wider = min((k for s, k in self._assemblies if s == structure and k > lanes_for(count)), default=None)
+        if wider is None or (structure, wider) not in self._step_seconds:
+            return True
+        return self.pays(config, wider, count, steps_left * self._step_seconds[structure, wider])
 
     def pays(self, config: Experiment, lanes: int, going: int, seconds_left: float) -> bool:
         """Whether the lanes that go on of a cohort of `lanes`, with so much work before them, should have a smaller program."""

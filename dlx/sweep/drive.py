@@ -35,9 +35,9 @@ from dlx.store import (
     SweepRecord,
     TrialRecord,
     find_run,
-    find_sweep,
     finish_runs,
     leave_sweep,
+    reload_sweep,
     take_trials,
 )
 from dlx.sweep.bench import Bench
@@ -111,7 +111,7 @@ class _Stretch:
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
         goals = goals_of(self.sweep, plan, self.bench.scores(base))
         new = description(self.sweep, name, self.base_tree, self.bench.fingerprint(base), goals, self.total)
-        self._proposer(goals, ())  # raises for a sampler that cannot do it
+        self.pool.patient = self._proposer(goals, ()).batch is None  # raises for a sampler that cannot do it
         record, worker = take_sweep(self.store, new, beside=beside, change=change)
         status, message = Status.FAILED, "stopped by an error"
         try:
@@ -206,13 +206,14 @@ class _Stretch:
     def _take_trials(self) -> list[TrialRecord]:
         """Trials that nobody works on any more, or the next proposals, written down before anything of them is run."""
         size = batch_size(self.sweep, self.proposer, self.bench, self.base)
-        taken = take_trials(self.store, self.work.record.id, self.work.worker, size, self.sweep.seeds, self._propose)
+        record = self.work.record
+        taken = take_trials(self.store, record.id, self.work.worker, size, self.sweep.seeds, self._propose, record)
+        self.work.record = reload_sweep(self.store, record)
         self.watch.lap("store")
-        self.work.record = find_sweep(self.store, self.work.record.id)
         return taken
 
     def _news(self) -> Iterator[SweepEvent]:
-        self.work.record = find_sweep(self.store, self.work.record.id)
+        self.work.record = reload_sweep(self.store, self.work.record)
         yield from self.work.news()
 
     def _propose(self, record: SweepRecord, count: int) -> list[Proposal]:
@@ -306,7 +307,14 @@ class _Stretch:
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})
 
     def _let_go(self) -> None:
-        """Gives back the runs of lanes that wait, with their checkpoints."""
+        """Gives back the runs of lanes that wait, and saves those that are in memory alone."""
+        waiting = [(lane.place, lane.run) for lane in self.pool.lanes if lane.place is not None and lane.unsaved]
+        for parked in {id(progress): progress for (progress, _), _ in waiting}.values():
+            runs = {index: run for (progress, index), run in waiting if progress is parked}
+            places = [runs.get(index) for index in range(len(parked.best_step))]
+            engine.save_lanes(
+                parked, [None if run is None else checkpoint_folder(self.store.run_folder(run)) for run in places]
+            )
         message = f"waited for its next rung; `{command_line()}` continues"
         self._close_runs([lane for lane in self.pool.lanes if lane.held], Status.INTERRUPTED, message)
 

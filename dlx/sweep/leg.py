@@ -25,8 +25,8 @@ from dlx.sweep.pool import Lane
 from dlx.sweep.rungs import prune, rungs
 from dlx.sweep.work import Key, Work
 
-FEW_RUNGS = 8
-"""A pruner with so many saves those that go on at each of them."""
+RUNG_SECONDS = 5.0
+"""Training that a killed process may lose at a rung. To write a cohort's checkpoints takes tenths of a second."""
 
 
 class Leg:
@@ -59,7 +59,8 @@ class Leg:
 
     def _run(self) -> Iterator[Event | SweepEvent]:
         step = self.lanes[0].step
-        compiled, self.assembly = self.bench.assembly([lane.config for lane in self.lanes], exact=step > 0)
+        exact = step > 0 and self.bench.alone(self.lanes[0].config, len(self.lanes), self._steps_left(step))
+        compiled, self.assembly = self.bench.assembly([lane.config for lane in self.lanes], exact=exact)
         self.watch.lap("assemble")
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
         plan, cohort = self.assembly.plan, self.assembly.cohort
@@ -85,6 +86,7 @@ class Leg:
         self.watch.lap("store")
         spent = [lane.spent for lane in self.lanes]
         self.training = Stopwatch()
+        self._saved_at = -max(lane.unsaved for lane in self.lanes)
         session = Session(self.work.store, runs, self.assembly, self.training, self.interrupts, self.deadline, manner, spent)
         try:
             yield from self._follow(session)
@@ -92,11 +94,14 @@ class Leg:
             for lane in self.lanes:
                 lane.held = False
             self.watch.add(self.training)
+            if session.progress is not None and session.progress.step > step:
+                self.bench.paced(self.lanes[0].config, cohort.lanes, self._step_seconds(session.progress.step))
         if session.open and session.progress is not None:
             parked = cohort.park(session.progress, session.open)
             for place, index in enumerate(session.open):
                 lane = self.lanes[index]
                 lane.step, lane.place, lane.held, lane.spent = parked.step, (parked, place), True, session.spent[index]
+                lane.unsaved = self._unsaved()
         self.watch.lap("other")
 
     @property
@@ -135,8 +140,10 @@ class Leg:
             if results:  # those pruned at a rung
                 yield from self.work.report(results)
                 results.clear()
-            if isinstance(event, Checkpointed) and self.rungs:
-                self._write_curves()  # whoever goes on from here has the past that it is judged by
+            if isinstance(event, Checkpointed):
+                self._saved_at = self._trained()
+                if self.rungs:
+                    self._write_curves()  # whoever goes on from here has the past that it is judged by
             if self.reached is not None:
                 yield self.reached
                 self.reached = None
@@ -240,8 +247,7 @@ class Leg:
         going = len(at_work) - len(out)
         self.reached = RungReached(number, self.total, tuple(sorted(doomed)), len(mine) - len(doomed))
         leave = bool(out) and going > 0 and self._pays_to_part(number, going)
-        # Pruners that look after every evaluation leave saving to the clock.
-        save = leave or (bool(out) and going > 0 and len(self.rungs) <= FEW_RUNGS)
+        save = bool(out) and going > 0 and self._unsaved() >= RUNG_SECONDS
         if out:
             self._write_curves()
         return Rung(out, leave, save)
@@ -250,14 +256,28 @@ class Leg:
         self.work.note([Result(*lane.key, None, curve=lane.curve) for lane in self.lanes if lane.key not in self.ended])
 
     def _pays_to_part(self, number: int, going: int) -> bool:
-        """Whether those that go on should do so in another program: a smaller one, or with lanes of other cohorts."""
-        config = self.lanes[0].config
-        if self.more and going < self.bench.width(config):
-            return True
-        plan = self.assembly.plan
-        step = number * plan.evaluate_every
-        each = self.training.seconds.get("train", 0.0) / max(1, step - self.lanes[0].step)
-        return self.bench.pays(config, self.assembly.cohort.lanes, going, each * (plan.total_steps - step))
+        """Whether those that go on should do so in another program: with lanes of other cohorts, or in a smaller one."""
+        config, lanes = self.lanes[0].config, self.assembly.cohort.lanes
+        # Who trains with whom decides who is compared with whom. As long as others are to come no clock has a say in it.
+        if self.more:
+            return 4 * going <= 3 * lanes
+        step = number * self.assembly.plan.evaluate_every
+        return self.bench.pays(config, lanes, going, self._step_seconds(step) * self._steps_left(step))
+
+    def _trained(self) -> float:
+        """Seconds of this leg's training and evaluations."""
+        return self.training.seconds.get("train", 0.0) + self.training.seconds.get("evaluate", 0.0)
+
+    def _unsaved(self) -> float:
+        """Seconds of training that a process killed now would have to do again."""
+        return self._trained() - self._saved_at
+
+    def _step_seconds(self, step: int) -> float:
+        """What a step of this leg has taken up to there."""
+        return self._trained() / max(1, step - self.lanes[0].step)
+
+    def _steps_left(self, step: int) -> int:
+        return self.bench.plan(self.lanes[0].config).total_steps - step
 
     def _keep(self, metrics: Sequence[Metrics]) -> set[int]:
         """The lanes to save: those that will be among the best once their results are written down."""

@@ -31,6 +31,8 @@ class Lane:
     """How its weights are trained anew; in a population with all changes on the way."""
     curve: dict[int, float] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+    unsaved: float = 0.0
+    """Seconds of its cohorts' training that are in no checkpoint."""
     attempts: int = 0
     """How often it has failed."""
 
@@ -49,6 +51,8 @@ class Pool:
     def __init__(self, bench: Bench, *, together: bool = False) -> None:
         self.bench, self.together = bench, together
         """`together`: nobody runs ahead of the others, instead of taking those furthest on first."""
+        self.patient = False
+        """Whether no proposal depends on results, so that survivors may wait until they fill a program."""
         self.lanes: list[Lane] = []
 
     def next(self, *, more: bool) -> list[Lane]:
@@ -66,8 +70,8 @@ class Pool:
         for lane in self.lanes:
             groups.setdefault((lane.step, engine.structure(lane.config)), []).append(lane)
         for (step, _), lanes in sorted(groups.items(), key=lambda group: group[0][0] if self.together else -group[0][0]):
-            width = self.bench.width(lanes[0].config)
-            if step == 0 or not more or self.together or len(lanes) >= width:
+            enough = (self.bench.most_lanes if self.patient else self.bench.width)(lanes[0].config)
+            if step == 0 or not more or self.together or len(lanes) >= enough:
                 size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more and not self.together)
                 return list(_whole_trials(lanes, size, self.bench.most_lanes(lanes[0].config)))
         return []

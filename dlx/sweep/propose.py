@@ -89,7 +89,8 @@ class Proposer:
                 return [Proposal(point, {}) for point in self._sobol(told, count)]
         sampler = _sampler(self.sampler, self.space, told)
         study = optuna.create_study(directions=self.directions, sampler=sampler)
-        study.add_trials([self.frozen(trial) for trial in past])
+        if not isinstance(self.sampler, chosen.RandomSampler):  # which learns nothing
+            study.add_trials([self.frozen(trial) for trial in past])
         found: list[dict[str, Any]] = []
         for number in range(told, told + count):
             if number < len(self.first):
@@ -98,7 +99,7 @@ class Proposer:
             study.sampler = _fixed(sampler, shared) if len(found) % self.group and number > len(self.first) else sampler
             trial = study.ask()
             found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
-        return [Proposal(p, t.system_attrs) for p, t in zip(found, study.get_trials(deepcopy=False)[told:], strict=True)]
+        return [Proposal(p, t.system_attrs) for p, t in zip(found, study.get_trials(deepcopy=False)[-count:], strict=True)]
 
     def frozen(self, trial: TrialRecord) -> FrozenTrial:
         """A stored trial as Optuna keeps it. One of another space than this is a failure without values."""
@@ -111,7 +112,7 @@ class Proposer:
             values=values,
             params=_labels(self.space, trial.params),
             distributions={key: _distribution(self.space[key]) for key in trial.params},
-            intermediate_values=trial.curve if pruned_scores else None,
+            intermediate_values=dict(trial.curve) if pruned_scores else None,
             system_attrs=dict(trial.notes),
         )
 

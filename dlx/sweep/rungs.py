@@ -85,7 +85,8 @@ def prune(pruner: PrunerConfig, curves: Curves, here: Collection[int], at: int, 
 
 
 def _min_resource(pruner: HalvingPruner | HyperbandPruner, total: int) -> int:
-    return pruner.min_resource or max(1, total // pruner.reduction_factor**3)
+    rungs_below_the_end = 4 if isinstance(pruner, HyperbandPruner) else 3
+    return pruner.min_resource or max(1, total // pruner.reduction_factor**rungs_below_the_end)
 
 
 def _powers(first: int, eta: int, total: int) -> tuple[int, ...]:

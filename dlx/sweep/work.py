@@ -42,7 +42,7 @@ class Work:
         """Writes results down, says which trials have ended with them, and removes weights that are no longer among the best."""
         if not results:
             return
-        self.record = report_results(self.store, self.record.id, self.worker, results)
+        self.record = report_results(self.store, self.record.id, self.worker, results, self.record)
         keepers = self.keepers(self.record)
         for key in {*self._saved, *((r.trial, r.seed) for r in results if r.status is not None)} - keepers:
             run = self._training(key).run_id
@@ -53,7 +53,7 @@ class Work:
 
     def note(self, results: Sequence[Result]) -> None:
         """Writes down how far trainings have come."""
-        self.record = report_results(self.store, self.record.id, self.worker, results)
+        self.record = report_results(self.store, self.record.id, self.worker, results, self.record)
 
     def news(self) -> Iterator[TrialFinished]:
         """The trials that have ended and were not told yet, those of other workers too."""

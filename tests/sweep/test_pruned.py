@@ -329,9 +329,18 @@ def test_survivors_that_were_stopped_at_a_rung_are_still_judged_together(store: 
     assert [(e.evaluation, len(e.pruned), e.going) for e in only(again, RungReached)] == [(3, 6, 3), (9, 2, 1)]
 
 
+# Checkpoints at every rung, however short the training before it.
+SAVING = """
+from dlx.sweep import leg
+leg.RUNG_SECONDS = 0.0
+from dlx.cli.app import main
+main()
+"""
+
+
 def command(name: str, *more: str) -> list[str]:
     chosen = ["--trials", "27", "--sampler", "random", "--pruner", "successive_halving", "--name", name]
-    return [sys.executable, "-m", "dlx", "sweep", "digits-mlp", *LONG, *chosen, *more]
+    return [sys.executable, "-c", SAVING, "sweep", "digits-mlp", *LONG, *chosen, *more]
 
 
 def at_a_rung(store: Store, name: str) -> bool:

@@ -306,10 +306,10 @@ def test_brackets_have_the_proportions_of_hyperbands_budgets(pruner: HyperbandPr
             assert abs(numbers[: n + 1].count(index) - (n + 1) * size / period) < 1.5
 
 
-@pytest.mark.parametrize("total", [27, 50, 100, 1000])
-def test_a_batch_of_16_has_all_brackets(total: int) -> None:
-    for first in range(0, 160, 16):
-        assert {bracket(HyperbandPruner(), first + n, total) for n in range(16)} == {0, 1, 2, 3}
+@pytest.mark.parametrize(("total", "brackets", "batch"), [(27, 4, 16), (50, 4, 16), (100, 5, 32), (1000, 5, 32)])
+def test_a_batch_has_all_brackets(total: int, brackets: int, batch: int) -> None:
+    for first in range(0, 10 * batch, batch):
+        assert {bracket(HyperbandPruner(), first + n, total) for n in range(batch)} == set(range(brackets))
 
 
 def test_each_bracket_is_halved_on_its_own_and_at_its_own_rungs() -> None:
