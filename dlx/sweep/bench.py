@@ -104,9 +104,9 @@ class Bench:
         # Lanes that take turns cost time each: none may be idle. Of the others a few idle ones cost less than a program.
         return min(most, 1 << (count.bit_length() - 1)) if mapped or full else min(most, count)
 
-    def narrow(self, config: Experiment, lanes: int) -> None:
-        """Remembers that the device has no room for so many lanes of this structure."""
-        self._most[engine.structure(config)] = lanes // 2
+    def narrow(self, config: Experiment, lanes: int, fitting: int) -> None:
+        """Remembers that the device has no room for so many lanes of this structure, and how many to try next."""
+        self._most[engine.structure(config)] = fitting
         self._assemblies.pop((engine.structure(config), lanes), None)
 
     def assembly(self, configs: Sequence[Experiment], *, exact: bool = False) -> tuple[bool, Assembly]:

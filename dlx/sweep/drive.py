@@ -270,13 +270,13 @@ class _Stretch:
             self.watch.add(leg.watch)
 
     def _shrink(self, leg: Leg, error: DeviceMemoryError) -> Iterator[Event | SweepEvent]:
-        """Puts lanes that did not fit on the device back, to train half as many at a time."""
+        """Puts lanes that did not fit on the device back, to train fewer at a time."""
         left = leg.unfinished()
         if leg.size == 1:
             yield from self._fail(left, error, final=True)
             return
-        self.bench.narrow(left[0].config, leg.size)
-        yield Notice(f"{error}; {leg.size // 2} lanes at a time from here on")
+        self.bench.narrow(left[0].config, leg.size, leg.fitting)
+        yield Notice(f"{error}; {leg.fitting} lane{'s' if leg.fitting > 1 else ''} at a time from here on")
         self.pool.lanes += left
 
     def _fail(self, lanes: Sequence[Lane], error: Exception, *, final: bool) -> Iterator[Event | SweepEvent]:

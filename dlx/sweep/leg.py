@@ -47,6 +47,8 @@ class Leg:
         self.work, self.bench, self.lanes, self.pruner = work, bench, list(lanes), pruner
         self.interrupts, self.deadline, self.more, self.interval = interrupts, deadline, more, interval
         self.watch = Stopwatch()
+        self.fitting = max(1, self.size // 2)
+        """How many lanes to try if these do not fit on the device."""
         self.reached: RungReached | None = None
         self.ended: set[Key] = set()
 
@@ -213,12 +215,13 @@ class Leg:
 
     def _check_memory(self) -> None:
         """Refuses a program that the device cannot hold, before it takes a step."""
-        needed, there = self.assembly.program.memory_bytes(), engine.memory_limit()
+        needed, there, lanes = self.assembly.program.memory_bytes(), engine.memory_limit(), self.assembly.cohort.lanes
         if needed > there:
+            fits = int(lanes * there / needed)  # as if all of it were the lanes' own: a first guess
+            self.fitting = min(self.fitting, 1 << max(0, fits.bit_length() - 1))
             raise DeviceMemoryError(
-                f"a program of {self.assembly.cohort.lanes} lane{'s' if self.assembly.cohort.lanes > 1 else ''} needs {needed / 1e9:.1f} GB, and the device has "
-                f"{there / 1e9:.1f} GB: "
-                "lower train.batch_size or the model's sizes"
+                f"a program of {lanes} lane{'s' if lanes > 1 else ''} needs {needed / 1e9:.1f} GB, and the device has "
+                f"{there / 1e9:.1f} GB: lower train.batch_size or the model's sizes"
             )
 
     def _compare(self, number: int, values: Sequence[float]) -> Rung | None:
@@ -246,7 +249,7 @@ class Leg:
         }
         going = len(at_work) - len(out)
         self.reached = RungReached(number, self.total, tuple(sorted(doomed)), len(mine) - len(doomed))
-        leave = bool(out) and going > 0 and self._pays_to_part(number, going)
+        leave = bool(out) and going > 0 and self._parts(going)
         save = bool(out) and going > 0 and self._unsaved() >= RUNG_SECONDS
         if out:
             self._write_curves()
@@ -255,14 +258,13 @@ class Leg:
     def _write_curves(self) -> None:
         self.work.note([Result(*lane.key, None, curve=lane.curve) for lane in self.lanes if lane.key not in self.ended])
 
-    def _pays_to_part(self, number: int, going: int) -> bool:
-        """Whether those that go on should do so in another program: with lanes of other cohorts, or in a smaller one."""
-        config, lanes = self.lanes[0].config, self.assembly.cohort.lanes
-        # Who trains with whom decides who is compared with whom. As long as others are to come no clock has a say in it.
-        if self.more:
-            return 4 * going <= 3 * lanes
-        step = number * self.assembly.plan.evaluate_every
-        return self.bench.pays(config, lanes, going, self._step_seconds(step) * self._steps_left(step))
+    def _parts(self, going: int) -> bool:
+        """Whether those that go on should do so elsewhere: with lanes of other cohorts, or in a smaller program.
+
+        Who trains with whom decides who is compared with whom, so no clock has a say in it.
+        """
+        lanes = self.assembly.cohort.lanes
+        return 4 * going <= 3 * lanes if self.more else 2 * going <= lanes
 
     def _trained(self) -> float:
         """Seconds of this leg's training and evaluations."""

@@ -75,11 +75,11 @@ class TestSize:
         bench = Bench()
         config, other = trials(bench, 1)[0], trials(bench, 1, "model.hidden=[8]")[0]
         most = most_lanes()
-        bench.narrow(config, most)
+        bench.narrow(config, most, most // 2)
         assert bench.size(1000, config, full=False) == most // 2
-        bench.narrow(config, 4)
+        bench.narrow(config, 4, 2)
         assert [bench.size(count, config, full=False) for count in (1, 2, 5)] == [1, 2, 2]
-        bench.narrow(config, 1)
+        bench.narrow(config, 1, 1)
         assert bench.size(5, config, full=False) == 1  # one at least
         assert bench.size(1000, other, full=False) == most
 
@@ -87,7 +87,7 @@ class TestSize:
         bench = Bench()
         configs = trials(bench, 4)
         assert lanes(bench, configs) == (False, 4)
-        bench.narrow(configs[0], 4)
+        bench.narrow(configs[0], 4, 2)
         assert lanes(bench, configs[:2]) == (False, 2)  # and not in the one with four lanes
 
 
