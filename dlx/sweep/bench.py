@@ -1,9 +1,13 @@
 """What cohorts share: data sets, and programs by structure and number of lanes."""
 
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
+
+import jax
 
 from dlx import engine
 from dlx.config import Experiment
@@ -19,10 +23,16 @@ from dlx.experiment.assemble import (
     resolve,
     with_absolute_paths,
 )
+from dlx.places import cache_folder
+from dlx.sweep.paces import Paces
 from dlx.tasks import target_kind
 
 LANES_PER_CORE, LANES_PER_ACCELERATOR = 16, 256
-"""Of a dense program, at most. On two cores 16, 32 and 64 lanes of digits-mlp train 128 trials in the same time, 128 take longer."""
+"""Of a dense program. Two cores are busy from 8 lanes on, whatever the network; with 32 a cohort's own costs are small beside
+its steps; from 64 on it is slower. How many keep an accelerator busy depends on the network: see `KNEE`."""
+MOST_PER_ACCELERATOR = 4096
+KNEE = 1.8
+"""Twice as many lanes take twice as long where a device is busy. Where a step takes less than this times as long, they pay."""
 WORTH_PER_CORE, WORTH_PER_ACCELERATOR = 4, 64
 """Lanes below which a dense program leaves the device half idle, so that it pays to wait for more."""
 MOST_MAPPED = 8
@@ -44,17 +54,25 @@ def filled_up(items: Sequence[T], lanes: int) -> list[T]:
     return [*items, *[items[-1]] * (lanes - len(items))]
 
 
+def _paces_file() -> Path:
+    """Where the paces of this kind of device are."""
+    kind = re.sub(r"[^\w.-]+", "-", f"{engine.describe_device()} jax {jax.__version__}")
+    return cache_folder("paces") / f"{kind}.json"
+
+
 class Bench:
     """Keeps what is loaded and compiled, so that a second cohort of the same structure costs nothing but its steps."""
 
     def __init__(self) -> None:
+        # On a CPU the number of lanes is fixed, and a pace good for this process alone.
+        grows = self.ceiling < engine.devices(LANES_PER_CORE, MOST_PER_ACCELERATOR)
+        self._paces = Paces(_paces_file() if grows else None)
         self._datasets: dict[Any, Dataset] = {}
         self._fingerprints: dict[int, str] = {}
         self._assemblies: dict[tuple[Any, int], Assembly] = {}  # in order of use, the last used last
         self._mapped: dict[Any, bool] = {}
         self._most: dict[Any, int] = {}
         self._compile_seconds: dict[Any, float] = {}
-        self._step_seconds: dict[tuple[Any, int], float] = {}
         self._ahead = ThreadPoolExecutor(1, "dlx-compile")
         self._coming: dict[tuple[Any, int], Future[Assembly]] = {}
         self.programs = 0
@@ -62,7 +80,7 @@ class Bench:
 
     @property
     def ceiling(self) -> int:
-        """The most lanes that any program has on this machine."""
+        """The lanes of a dense program on this machine, as long as nothing is known of it."""
         return engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
 
     def resolve(self, config: Experiment) -> Experiment:
@@ -153,15 +171,14 @@ class Bench:
 
     def paced(self, config: Experiment, lanes: int, seconds: float) -> None:
         """Remembers what a step of so many lanes takes, evaluations included."""
-        self._step_seconds[engine.structure(config), lanes] = seconds
+        self._paces.add(engine.structure(config), lanes, seconds)
 
     def alone(self, config: Experiment, count: int, steps_left: int) -> bool:
         """Whether `count` lanes that go on should have a program without idle lanes, and not the next larger one that is there."""
         structure = engine.structure(config)
-        wider = min((k for s, k in self._assemblies if s == structure and k > lanes_for(count)), default=None)
-        if wider is None or (structure, wider) not in self._step_seconds:
-            return True
-        return self.pays(config, wider, count, steps_left * self._step_seconds[structure, wider])
+        wider = min((k for s, k in self._assemblies if s == structure and k > lanes_for(count)), default=0)
+        pace = self._paces.of(structure).get(wider)
+        return pace is None or self.pays(config, wider, count, steps_left * pace)
 
     def pays(self, config: Experiment, lanes: int, going: int, seconds_left: float) -> bool:
         """Whether the lanes that go on of a cohort of `lanes`, with so much work before them, should have a smaller program."""
@@ -189,6 +206,14 @@ class Bench:
         self.took(configs[0], time.perf_counter() - began)
         return assembly
 
+    def _knee(self, config: Experiment) -> int:
+        """How many lanes of this structure keep the device busy: twice as many as long as that paid, by the cohorts so far."""
+        paces, lanes = self._paces.of(engine.structure(config)), self.ceiling
+        most = engine.devices(LANES_PER_CORE, MOST_PER_ACCELERATOR)
+        while 2 * lanes <= most and lanes in paces and paces.get(2 * lanes, 0.0) < KNEE * paces[lanes]:
+            lanes *= 2
+        return lanes
+
     def _is_mapped(self, config: Experiment) -> bool:
         """Whether lanes of this structure take turns."""
         key = engine.structure(config)
@@ -201,5 +226,5 @@ class Bench:
 
     def most_lanes(self, config: Experiment) -> int:
         """The most lanes of this structure that train at once."""
-        most = MOST_MAPPED if self._is_mapped(config) else self.ceiling
+        most = MOST_MAPPED if self._is_mapped(config) else self._knee(config)
         return max(1, min(most, self._most.get(engine.structure(config), most)))

@@ -91,6 +91,48 @@ class TestSize:
         assert lanes(bench, configs[:2]) == (False, 2)  # and not in the one with four lanes
 
 
+class TestKnee:
+    @pytest.fixture
+    def accelerator(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(engine, "devices", lambda per_core, per_accelerator: per_accelerator)
+        monkeypatch.setenv("DLX_CACHE", str(tmp_path / "cache"))
+
+    @pytest.mark.usefixtures("accelerator")
+    def test_lanes_double_as_long_as_that_paid_and_the_next_sweep_knows(self) -> None:
+        bench = Bench()
+        config, other = trials(bench, 1)[0], trials(bench, 1, "model.hidden=[8]")[0]
+        found = [bench.most_lanes(config)]
+        for lanes, seconds in ((256, 1.0), (512, 1.7), (1024, 3.1), (2048, 0.1)):
+            bench.paced(config, lanes, seconds)
+            found.append(bench.most_lanes(config))
+        assert found == [256, 512, 1024, 512, 512]
+        assert (Bench().most_lanes(config), bench.most_lanes(other)) == (512, 256)
+
+    @pytest.mark.usefixtures("accelerator")
+    def test_the_best_of_several_measurements_counts(self) -> None:
+        bench = Bench()
+        (config,) = trials(bench, 1)
+        for lanes, seconds in ((256, 1.0), (512, 1.9), (512, 1.7), (512, 2.5)):
+            bench.paced(config, lanes, seconds)
+        assert bench.most_lanes(config) == 1024
+
+    @pytest.mark.usefixtures("accelerator")
+    @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": {"x": 1}}', b"\xff"])
+    def test_a_damaged_memory_is_none(self, content: bytes) -> None:
+        bench = Bench()
+        (config,) = trials(bench, 1)
+        bench.paced(config, 256, 1.0)
+        (file,) = (Path("cache") / "paces").glob("*.json")
+        file.write_bytes(content)
+        assert Bench().most_lanes(config) == 256
+
+    def test_a_cpu_has_a_fixed_number(self) -> None:
+        bench = Bench()
+        (config,) = trials(bench, 1)
+        bench.paced(config, most_lanes(), 1.0)
+        assert bench.most_lanes(config) == most_lanes()
+
+
 class TestWidth:
     def test_it_takes_some_dense_lanes_to_be_worth_a_program(self) -> None:
         bench = Bench()
