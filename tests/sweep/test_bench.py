@@ -94,7 +94,7 @@ class TestSize:
 class TestKnee:
     @pytest.fixture
     def accelerator(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(engine, "devices", lambda per_core, per_accelerator: per_accelerator)
+        monkeypatch.setattr(engine, "devices", lambda _core, accelerator: accelerator)
         monkeypatch.setenv("DLX_CACHE", str(tmp_path / "cache"))
 
     @pytest.mark.usefixtures("accelerator")
