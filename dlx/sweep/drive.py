@@ -51,6 +51,8 @@ from dlx.sweep.work import Work
 
 POLL_SECONDS = 0.5
 
+_SEED = frozenset({"train", "train.seed"})
+"""Searched keys that set a trial's seed."""
 _HOPELESS = (ConfigError, DataError, MissingInputError)
 """Failures that would come again."""
 
@@ -128,6 +130,8 @@ class _Stretch:
                 environment["device"],
                 self.store.folder,
             )
+            if new.enqueue and list(new.enqueue) != list(record.config.get("enqueue", ())):
+                yield Notice("trials are enqueued by a sweep's first command alone: those given now are left out")
             with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
                 behind = False
                 for event in self._train_all():
@@ -228,6 +232,9 @@ class _Stretch:
     def _admit(self, trials: Sequence[TrialRecord]) -> Iterator[Event | SweepEvent]:
         """Puts the trainings of trials into the pool. What cannot even begin fails, and the sweep goes on."""
         for trial in trials:
+            if known := self._known(trial):
+                yield from self.work.report([known])
+                continue
             for training in trial.trainings:
                 try:
                     config = self.bench.ready(self._config(trial, training.seed))
@@ -295,13 +302,23 @@ class _Stretch:
         self._close_runs([lane for lane in lost if lane.held], Status.FAILED, message)
         yield from self.work.report([Result(*lane.key, Status.FAILED, None, message) for lane in lost])
 
+    def _known(self, trial: TrialRecord) -> Result | None:
+        """What came of a trial that was tried before, where its values leave no other seed to try it under."""
+        if not trial.params.keys() & _SEED:
+            return None
+        before = self.work.record.trials[: trial.number]
+        same = next((other for other in before if other.status is Status.COMPLETED and other.params == trial.params), None)
+        if same is None:
+            return None
+        return Result(trial.number, 0, Status.COMPLETED, same.values, f"the same values as trial {same.number}", same.curve)
+
     def _config(self, trial: TrialRecord, seed: int) -> Experiment:
         """The experiment of one of a trial's seeds. Values that were tried before are tried under the next seeds."""
         config = apply(self.document, self.overrides, trial.params)
         before = sum(1 for other in self.work.record.trials[: trial.number] if other.params == trial.params)
         # Members of a population differ in their seeds too.
         offset = trial.number if self.population is not None else before * self.sweep.seeds + seed
-        if not offset or trial.params.keys() & {"train", "train.seed"}:
+        if not offset or trial.params.keys() & _SEED:
             return config
         later = (config.train.seed + offset) % 2**32
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})

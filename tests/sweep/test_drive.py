@@ -100,6 +100,16 @@ def test_a_repeated_configuration_takes_the_next_seed(store: Store) -> None:
     assert len({run.metrics["train/loss"] for run in runs}) == 3
 
 
+def test_a_repeated_configuration_whose_seed_is_searched_has_its_result_already(store: Store) -> None:
+    words = ("optimizer.lr=choice(1e-2)", "train.seed=choice(3)")
+    for trials in (1, 3):  # the second command repeats what the first has tried
+        last = sweep(store, *words, trials=trials)[-1]
+    first, *others = find_sweep(store, last.sweep).trials
+    assert last.trials == {"completed": 3}
+    assert [(t.value, t.run_id, t.message) for t in others] == [(first.value, None, "the same values as trial 0")] * 2
+    assert len(list_runs(store)) == 1
+
+
 def test_a_lane_that_diverges_fails_alone(store: Store) -> None:
     last = sweep(store, "optimizer.kind=sgd", "optimizer.lr=choice(1e-2, 1e30)", trials=2, sampler="grid")[-1]
     assert last.trials == {"completed": 1, "diverged": 1}

@@ -245,6 +245,16 @@ def test_enqueued_trials_are_the_first(store: Store) -> None:
         assert [trial.status for trial in trials] == [Status.COMPLETED] * 4
 
 
+def test_what_is_enqueued_later_is_told_to_be_left_out(store: Store) -> None:
+    first, other = {"optimizer.lr": 0.05}, {"optimizer.lr": 0.001}
+    for trials, enqueue, told in ((1, (first,), 0), (2, (first,), 0), (3, (other,), 1)):
+        events = sweep(store, LR, trials=trials, enqueue=enqueue)
+        assert [notice.text for notice in only(events, Notice)] == [
+            "trials are enqueued by a sweep's first command alone: those given now are left out"
+        ] * told
+    assert other not in [trial.params for trial in find_sweep(store, events[-1].sweep).trials]
+
+
 @pytest.mark.parametrize(
     ("params", "sampler", "sentence"),
     [
