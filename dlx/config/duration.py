@@ -36,6 +36,9 @@ class Duration:
     def __hash__(self) -> int:
         return hash((self.value, self.unit))
 
+    def __reduce__(self) -> tuple[type["Duration"], tuple[float, Unit]]:
+        return Duration, (self.value, self.unit)
+
     def __repr__(self) -> str:
         return f"Duration.parse({str(self)!r})"
 

@@ -41,13 +41,14 @@ class Experiment(Config):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Experiment":
         kind = self.optimizer.kind
-        if kind == "lbfgs" and (self.train.batch_size != "full" or self.schedule.kind != "constant"):
+        moves = self.schedule.kind != "constant" or self.schedule.warmup > 0
+        if kind == "lbfgs" and (self.train.batch_size != "full" or moves):
             raise ValueError(
                 "optimizer lbfgs searches along a line and needs the same loss at every step: "
                 "set train.batch_size=full and schedule.kind=constant"
             )
-        if kind == "rprop" and self.schedule.kind != "constant":
-            raise ValueError(f"optimizer {kind} sets its own step sizes: set schedule.kind=constant")
+        if kind == "rprop" and moves:
+            raise ValueError(f"optimizer {kind} sets its own step sizes: set schedule.kind=constant, without warmup")
         if self.train.patience is not None and self.data.validation == 0:
             raise ValueError("train.patience needs a validation part: set data.validation above 0")
         steps = [change.at for change in self.replay]

@@ -4,4 +4,6 @@ from dlx.optim.optimizers import build_optimizer as build_optimizer
 from dlx.optim.regularization import is_weight as is_weight
 from dlx.optim.regularization import penalty as penalty
 from dlx.optim.schedules import Schedule as Schedule
+from dlx.optim.schedules import build_momentum as build_momentum
 from dlx.optim.schedules import build_schedule as build_schedule
+from dlx.optim.schedules import check_schedule as check_schedule

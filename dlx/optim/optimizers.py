@@ -4,8 +4,11 @@ Building inside the trace is what lets every learning rate, momentum and decay s
 `optax.inject_hyperparams`, which takes the weight-decay mask for a schedule and silently drops the decay.
 """
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from dlx.config import optimizer as kinds
@@ -14,9 +17,12 @@ from dlx.optim.regularization import is_weight
 from dlx.optim.schedules import Schedule
 
 
-def build_optimizer(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformationExtraArgs:
+def build_optimizer(
+    config: OptimizerConfig, rate: Schedule, momentum: Schedule | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Clipping by value, clipping by norm, then the rule itself.
 
+    A schedule of the `momentum` takes the place of the config's, or of its `b1`, in rules that have one.
     Its `update` takes `value=`, `grad=` and `value_fn=` beside the gradient, for the rules that look at the loss.
     """
     links: list[optax.GradientTransformation] = []
@@ -24,7 +30,27 @@ def build_optimizer(config: OptimizerConfig, rate: Schedule) -> optax.GradientTr
         links.append(optax.clip(config.clip_value))
     if config.clip_norm is not None:
         links.append(optax.clip_by_global_norm(config.clip_norm))
-    return optax.with_extra_args_support(optax.chain(*links, _rule(config, rate)))
+    key = next((name for name in ("momentum", "b1") if name in type(config).model_fields), None)
+    if momentum is None or key is None:
+        return optax.with_extra_args_support(optax.chain(*links, _rule(config, rate)))
+    moving = _moving(lambda value: _rule(config.model_copy(update={key: value}), rate), momentum)
+    return optax.with_extra_args_support(optax.chain(*links, moving))
+
+
+def _moving(
+    rule: Callable[[jax.Array], optax.GradientTransformation], schedule: Schedule
+) -> optax.GradientTransformationExtraArgs:
+    """A rule one of whose numbers is another in every step."""
+
+    def init(params: Any) -> Any:
+        return jnp.zeros((), jnp.int32), rule(schedule(0)).init(params)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        count, inner = state
+        updates, inner = optax.with_extra_args_support(rule(schedule(count))).update(updates, inner, params, **extra)
+        return updates, (count + 1, inner)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _rule(config: OptimizerConfig, rate: Schedule) -> optax.GradientTransformation:

@@ -11,7 +11,7 @@ import optax
 from dlx.config import Experiment
 from dlx.data import Spec
 from dlx.data.augment import augment
-from dlx.optim import Schedule, build_optimizer, build_schedule, penalty
+from dlx.optim import Schedule, build_momentum, build_optimizer, build_schedule, penalty
 from dlx.tasks.network import Network
 from dlx.tasks.state import Batch, Key, LearnerState, Sums
 
@@ -86,8 +86,9 @@ class Supervised:
         return self._score(config, outputs, batch, full=True)
 
     def rates(self, config: Experiment, step: jax.Array) -> Sums:
-        """`learning_rate` at a step."""
-        return {"learning_rate": self._schedule(config)(step)}
+        """`learning_rate` at a step, and `momentum` where the schedule moves it."""
+        momentum = self._momentum(config)
+        return {"learning_rate": self._schedule(config)(step)} | ({"momentum": momentum(step)} if momentum is not None else {})
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """`loss` (the weighted mean, without penalties) and the problem's own metrics."""
@@ -105,4 +106,7 @@ class Supervised:
         return build_schedule(config.schedule, config.optimizer.lr, self.total_steps, self.steps_per_epoch)
 
     def _optimizer(self, config: Experiment) -> optax.GradientTransformationExtraArgs:
-        return build_optimizer(config.optimizer, self._schedule(config))
+        return build_optimizer(config.optimizer, self._schedule(config), self._momentum(config))
+
+    def _momentum(self, config: Experiment) -> Schedule | None:
+        return build_momentum(config.schedule, self.total_steps)
