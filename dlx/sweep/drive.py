@@ -148,6 +148,8 @@ class _Stretch:
                     codes = self.crew.finish(stop=self._stopping())
                     yield from (Notice(f"a worker ended with exit code {code}") for code in codes if code > 0)
                     yield from self._news()
+                if len(self.work.record.workers) > 1:
+                    self.work.tidy()
                 if self.work.leads:
                     mirror.update(self.work.record.trials)
                 self.watch.lap("store")

@@ -2,13 +2,13 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dlx.errors import Status
 from dlx.events import TrialFinished
 from dlx.experiment.session import checkpoint_folder
-from dlx.store import Result, Store, SweepRecord, TrialRecord, report_results
+from dlx.store import Result, Store, SweepRecord, TrialRecord, reload_sweep, report_results
 
 Key = tuple[int, int]
 """Which training: its trial's number, and which of the trial's seeds."""
@@ -44,12 +44,15 @@ class Work:
             return
         self.record = report_results(self.store, self.record.id, self.worker, results, self.record)
         keepers = self.keepers(self.record)
-        for key in {*self._saved, *((r.trial, r.seed) for r in results if r.status is not None)} - keepers:
-            run = self._training(key).run_id
-            if run is not None:
-                shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
+        self._remove({*self._saved, *((r.trial, r.seed) for r in results if r.status is not None)} - keepers)
         self._saved = keepers
         yield from self.news()
+
+    def tidy(self) -> None:
+        """Removes weights that a trial of another worker has overtaken since this one's last report, and the other way round."""
+        self.record = reload_sweep(self.store, self.record)
+        ended = {(t.number, each.seed) for t in self.record.trials for each in t.trainings if each.status is not None}
+        self._remove(ended - self.keepers(self.record))
 
     def note(self, results: Sequence[Result]) -> None:
         """Writes down how far trainings have come."""
@@ -89,5 +92,8 @@ class Work:
             (trial.number, each.seed) for trial in unknown for each in trial.trainings if each.status is Status.COMPLETED
         }
 
-    def _training(self, key: Key) -> Any:
-        return next(each for each in self.record.trials[key[0]].trainings if each.seed == key[1])
+    def _remove(self, keys: Iterable[Key]) -> None:
+        for number, seed in keys:
+            run = next(each.run_id for each in self.record.trials[number].trainings if each.seed == seed)
+            if run is not None:
+                shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
