@@ -69,9 +69,12 @@ def run(
         int | None,
         typer.Option("--seeds", min=1, help="Train each trial under so many seeds; the mean counts.", show_default="1"),
     ] = None,
-    target_value: Annotated[float | None, typer.Option("--target-value", help="Stop when the objective is this good.")] = None,
+    target_value: Annotated[
+        float | None, typer.Option("--target-value", help="Stop when the objective is this good; looked at after every batch.")
+    ] = None,
     plateau: Annotated[
-        int | None, typer.Option("--plateau", min=1, help="Stop after so many trials without a better one.")
+        int | None,
+        typer.Option("--plateau", min=1, help="Stop after so many trials without a better one; looked at after every batch."),
     ] = None,
     on_fail: Annotated[
         str | None, typer.Option("--on-fail", metavar="continue|stop", help="After a trial failed.", show_default="continue")
@@ -101,7 +104,8 @@ def run(
         typer.Option("--join", help="Work on it although another process of this machine does. From others it needs no word."),
     ] = False,
     allow_changed_space: Annotated[
-        bool, typer.Option("--allow-changed-space", help="Let the sweep of that name go on with another description.")
+        bool,
+        typer.Option("--allow-changed-space", help="Let the sweep of that name go on with another space, sampler or pruner."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the space and the programs of a first batch; train nothing.")
@@ -214,6 +218,7 @@ def show(
     """Show one sweep: what it searches, how far it is, its best trials."""
     from dlx.report.console import for_output, print_json
     from dlx.report.sweeps import record_json, record_lines
+    from dlx.report.tables import fitted
     from dlx.store import find_sweep, open_store
 
     with open_store(store, create=False) as opened:
@@ -223,7 +228,8 @@ def show(
         return
     console = for_output()
     for line in record_lines(found, limit):
-        console.print(line)
+        for part in (line,) if isinstance(line, str) else fitted(line, console):
+            console.print(part)
 
 
 def best(sweep: Sweep, store: options.Store = None, as_json: options.AsJson = False) -> None:
@@ -254,7 +260,7 @@ def export(
 
 
 def importance(sweep: Sweep, store: options.Store = None, as_json: options.AsJson = False) -> None:
-    """Show how much each searched value matters: its share in the spread of the objective, by PED-ANOVA."""
+    """Show how much each searched value matters for being among the best trials, by PED-ANOVA."""
     from dlx.errors import UsageError
     from dlx.report.console import for_output, print_json
     from dlx.report.sweeps import importance_table
@@ -270,6 +276,8 @@ def importance(sweep: Sweep, store: options.Store = None, as_json: options.AsJso
         print_json({"sweep": found.id, "importance": shares})
     else:
         for_output().print(importance_table(shares))
+        if constant := [key for key in found.config["search"] if key not in shares]:
+            for_output().print(f"never varied: {', '.join(constant)}")
 
 
 def plot(
@@ -291,7 +299,9 @@ def plot(
 
 
 sweep = typer.Typer(
-    cls=SweepGroup, help="Search hyperparameters: `dlx sweep RECIPE KEY=interval(a, b) --trials N`.", no_args_is_help=True
+    cls=SweepGroup,
+    help="Search hyperparameters: `dlx sweep RECIPE KEY=interval(a, b) --trials N`. `dlx sweep run --help` has the options of a search.",
+    no_args_is_help=True,
 )
 sweep.command("run")(run)
 sweep.command("ls")(list_)

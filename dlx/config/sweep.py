@@ -94,6 +94,8 @@ def load_sweep(
     document = read(source)
     if document.tree.keys() & {"search", "experiment"}:
         tree = dict(document.tree)
+        if "experiment" not in tree and any(override.path[0] == "data" for override in short):
+            tree["experiment"] = "table"  # the data is the experiment
         found = tree.get("search")
         if found is None or isinstance(found, Mapping):
             tree["search"] = {**(found or {}), **searched}

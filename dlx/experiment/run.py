@@ -36,7 +36,7 @@ def start(
     with Interrupts() as interrupts, Heartbeat(store):
         dataset = load_data(config)
         watch.lap("data")
-        yield _loaded(dataset)
+        yield loaded(dataset)
         assembly = assemble([resolve(config, dataset)], dataset)
         plan = assembly.plan
         commit, changes = git_state()
@@ -96,7 +96,7 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
         with closing_on_error(store, run):
             dataset = load_data(config)
             watch.lap("data")
-            yield _loaded(dataset)
+            yield loaded(dataset)
             if run.environment.get("data") != fingerprint(dataset):
                 raise DataError(
                     f"run {run.id} was started on other data than {dataset.name} holds now: bring that data back, or start anew"
@@ -148,7 +148,8 @@ def _begin(max_seconds: float | None) -> tuple[Stopwatch, float | None]:
     return Stopwatch(), None if max_seconds is None else time.monotonic() + max_seconds
 
 
-def _loaded(dataset: Dataset) -> DataLoaded:
+def loaded(dataset: Dataset) -> DataLoaded:
+    """What was loaded, as it is told."""
     return DataLoaded(dataset.name, len(dataset.train), len(dataset.validation), len(dataset.test), dataset.report)
 
 

@@ -58,7 +58,7 @@ def sweep_plan_lines(plan: SweepPlanned) -> Iterator[RenderableType]:
     for header in ("searched", "values"):
         space.add_column(header, overflow="fold")
     for key, dimension in plan.search.items():
-        space.add_row(escape(key), escape(_dimension_words(dimension)))
+        space.add_row(escape(key), escape(dimension_words(dimension)))
     yield space
     if plan.rungs:
         at = ", ".join(map(str, plan.rungs[:12])) + (", ..." if len(plan.rungs) > 12 else "")
@@ -89,7 +89,7 @@ def sweep_plan_json(plan: SweepPlanned) -> dict[str, Any]:
     return {**vars(plan), "groups": [vars(group) for group in plan.groups]}
 
 
-def _dimension_words(dimension: Mapping[str, Any]) -> str:
+def dimension_words(dimension: Mapping[str, Any]) -> str:
     """A searched dimension in the grammar of the command line."""
     if dimension["type"] == "categorical":
         words = f"choice({', '.join(value_word(choice) for choice in dimension['choices'])})"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlx.events import Checkpointed, Compiled, Compiling, DataLoaded, Evaluated, Event, Finished, Measured, Notice, Started
 from dlx.report.tables import finished_lines, metric_words
-from dlx.report.words import plural, seconds
+from dlx.report.words import data_lines, plural, seconds
 
 BAR_WIDTH = 110
 """Columns of a terminal below which the bar itself gives way to the numbers."""
@@ -45,10 +45,8 @@ class Lines:
         """Everything but the progress itself."""
         match event:
             case DataLoaded():
-                parts = f"{event.train:,} train, {event.validation:,} validation, {event.test:,} test"
-                self.say(f"data {event.name}: {parts}")
-                for sentence in event.report:
-                    self.say(f"  {sentence}")
+                for line in data_lines(event):
+                    self.say(line)
             case Notice():
                 self.say(f"note: {event.text}")
             case Started():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 
 from dlx.report.sweep_plots import (
     Curve,
@@ -46,15 +47,16 @@ def draw_sweep(store: Store, sweep: SweepRecord, importances: Mapping[str, float
 
 
 def _curves(store: Store, sweep: SweepRecord) -> Iterator[Curve]:
-    """The monitored metric of every run by epoch."""
+    """The monitored metric of every trial by epoch: of several seeds the mean, where all have one."""
     for trial in sweep.trials:
-        for training in trial.trainings:
-            if training.run_id is None:
-                continue
-            per_epoch = find_run(store, training.run_id).steps_per_epoch
-            found = curves(store, training.run_id, [sweep.monitor]).get(sweep.monitor, [])
-            epochs = [step / max(1, per_epoch) for step, _ in found]
-            yield Curve(trial.number, epochs, [value for _, value in found], str(training.status or "waiting"))
+        runs = [training.run_id for training in trial.trainings if training.run_id is not None]
+        if not runs:
+            continue
+        each = [dict(curves(store, run, [sweep.monitor]).get(sweep.monitor, [])) for run in runs]
+        steps = sorted(set.intersection(*map(set, each)))
+        per_epoch = max(1, find_run(store, runs[0]).steps_per_epoch)
+        means = [fmean(found[step] for found in each) for step in steps]
+        yield Curve(trial.number, [step / per_epoch for step in steps], means, str(trial.status or "waiting"))
 
 
 def _last(curve: Mapping[int, float]) -> float | None:

@@ -15,6 +15,7 @@ from dlx.events import (
     CohortStarted,
     Compiled,
     Compiling,
+    DataLoaded,
     Event,
     Measured,
     Notice,
@@ -25,7 +26,7 @@ from dlx.events import (
     TrialFinished,
 )
 from dlx.report.tables import colored
-from dlx.report.words import number, plural, seconds, value_word
+from dlx.report.words import data_lines, number, plural, seconds, value_word
 
 SHOWN_ON_THE_FRONT = 12
 """Of a search with several objectives; `dlx sweep show` has all."""
@@ -138,6 +139,9 @@ class _Lines:
         match event:
             case Notice():
                 self._say(f"note: {event.text}")
+            case DataLoaded() if not self.quiet:
+                for line in data_lines(event):
+                    self._say(line)
             case SweepStarted() if not self.quiet:
                 self.started = event
                 name = f" ({event.name})" if event.name else ""
@@ -171,7 +175,7 @@ class _Lines:
             return
         counts = ", ".join(f"{count} {status}" for status, count in sorted(event.trials.items()))
         self.console.print(
-            f"sweep {event.sweep} {colored(event.status)}: {escape(event.message)} ({counts or 'none begun'}), "
+            f"sweep {event.sweep} {colored(event.status)}: {escape(event.message)} ({counts or 'none ended'}), "
             f"{plural(event.programs, 'program')}, {seconds(time.monotonic() - self.began)}"
         )
         if event.best is not None and event.best.value is not None:

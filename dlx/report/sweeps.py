@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from dlx.errors import Status
 from dlx.events import SweepFinished
+from dlx.report.plan import dimension_words
 from dlx.report.tables import colored, grid
 from dlx.report.words import moment, number, value_word
 from dlx.store import SweepRecord
@@ -42,13 +42,18 @@ def sweeps_table(sweeps: Sequence[SweepRecord]) -> Table:
     return table
 
 
-def record_lines(sweep: SweepRecord, limit: int) -> Iterator[RenderableType]:
+def record_lines(sweep: SweepRecord, limit: int) -> Iterator[str | Table]:
     """How a sweep stands, and its best trials; of several objectives those that no other beats come first."""
     name = f" ({escape(sweep.name)})" if sweep.name else ""
-    yield f"sweep {sweep.id}{name} {colored(sweep.status)}{': ' + escape(sweep.message) if sweep.message else ''}"
+    lost = "its process is gone; the same command continues" if sweep.status is Status.LOST else ""
+    message = sweep.message or lost
+    yield f"sweep {sweep.id}{name} {colored(sweep.status)}{': ' + escape(message) if message else ''}"
     counts = Counter(str(trial.status or "waiting") for trial in sweep.trials)
     goals = ", ".join(f"{goal.metric} ({goal.direction})" for goal in sweep.goals)
     yield f"{goals}; trials: {', '.join(f'{n} {status}' for status, n in sorted(counts.items())) or 'none'}"
+    kinds = [f"{part} {sweep.config[part]['kind']}" for part in ("sampler", "pruner") if part in sweep.config]
+    searched = [f"{key}={dimension_words(dimension)}" for key, dimension in sweep.config["search"].items()]
+    yield escape(f"{', '.join(kinds)}; search: {', '.join(searched)}")
     at_work = [f"process {worker.pid} on {escape(worker.host)}" for worker in sweep.workers if worker.alive]
     if at_work:
         yield f"at work: {', '.join(at_work)}"
@@ -76,7 +81,11 @@ def record_lines(sweep: SweepRecord, limit: int) -> Iterator[RenderableType]:
         mark = ["*" if trial.number in front else ""] if several else []
         values = [escape(value_word(trial.final[key])) if key in trial.final else "" for key in keys]
         table.add_row(str(trial.number), trial.run_id or "", *scores, *spread, *mark, *values)
+    if not sweep.ranked:
+        return
     yield table
+    if len({json.dumps(trial.params) for trial in sweep.trials}) < len(sweep.trials) and "train.seed" not in keys:
+        yield "trials of the same values differ in train.seed"
 
 
 def importance_table(importances: Mapping[str, float]) -> Table:

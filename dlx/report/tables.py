@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from dlx.errors import Status
@@ -238,3 +239,13 @@ def _metric(metrics: Mapping[str, float], name: str) -> str:
 def grid(*, header: bool = True) -> Table:
     """A table without lines, as all of dlx's are."""
     return Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def fitted(table: Table, console: Console) -> Iterator[RenderableType]:
+    """The table, or where it is wider than the console a line for each row, `header value` after `header value`."""
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        yield table
+        return
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        named = zip((str(column.header) for column in table.columns), cells, strict=True)
+        yield "  ".join(f"{escape(header)} {cell}" for header, cell in named if cell)

@@ -2,7 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
+
+from dlx.events import DataLoaded
 
 
 def number(value: float) -> str:
@@ -51,3 +54,9 @@ def value_word(value: Any) -> str:
         case float():
             return f"{value:.4g}"
     return str(value)
+
+
+def data_lines(event: DataLoaded) -> Iterator[str]:
+    """What was loaded: the sizes of its parts, and what was inferred, dropped or filled in."""
+    yield f"data {event.name}: {event.train:,} train, {event.validation:,} validation, {event.test:,} test"
+    yield from (f"  {sentence}" for sentence in event.report)

@@ -25,6 +25,7 @@ from dlx.events import Event, Measured, Notice, SweepEvent, SweepFinished, Sweep
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
+from dlx.experiment.run import loaded
 from dlx.experiment.session import Heartbeat, checkpoint_folder
 from dlx.store import (
     Ending,
@@ -117,6 +118,7 @@ class _Stretch:
         record, worker = take_sweep(self.store, new, beside=beside, change=change)
         status, message = Status.FAILED, "stopped by an error"
         try:
+            yield loaded(self.bench.dataset(base))
             self.work = Work(self.store, record, worker, self.sweep.keep, environment)
             self.proposer = self._proposer(goals, record.config.get("enqueue", ()))
             yield SweepStarted(
@@ -384,4 +386,8 @@ class _Stretch:
         if not self._stopping():
             return Status.COMPLETED, f"{of}; other workers have the rest"
         reason = self.interrupts.received.name if self.interrupts.received is not None else "--max-time was used up"
-        return Status.INTERRUPTED, f"{reason} after {of}; the same command continues"
+        begun = sum(1 for trial in self.work.record.trials if trial.status is None and trial.run_id is not None)
+        return (
+            Status.INTERRUPTED,
+            f"{reason} after {of}{f', with {begun} more begun' if begun else ''}; the same command continues",
+        )

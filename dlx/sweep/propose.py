@@ -33,8 +33,12 @@ BATCH: Final = 16
 """Proposals at a time of a sampler that learns: the fewer, the better informed; the more, the fuller the cohorts."""
 GROUP: Final = 8
 """Of a batch, how many trials share a compiled program where the search is over structure."""
+COVERED: Final = 32
+"""Where there are no more structures than this, each of them is tried before the sampler chooses among them."""
 LEAST_TRIALS: Final = 4
 """Completed ones, without which nothing is said of what matters."""
+LEADS: Final = 4
+"""Structures in a batch, at least, while some are untried."""
 _OPENINGS: Final = 5
 
 
@@ -51,9 +55,10 @@ class Proposer:
         group: int | None = None,
     ) -> None:
         self.space, self.sampler, self.base, self.first = space, sampler, base, first
-        learns = isinstance(sampler, chosen.TpeSampler | chosen.GpSampler)
         self.structural = structural(space)
-        self.group = group or (GROUP if learns and self.structural else 1)
+        self.shapes = isinstance(sampler, chosen.TpeSampler | chosen.GpSampler) and bool(self.structural)
+        """Whether proposals are made in groups of one structure."""
+        self.group = group or (GROUP if self.shapes and space.keys() - self.structural else 1)
         self.directions = [goal.direction for goal in goals]
         optuna.logging.disable_default_handler()
         if len(goals) > 1 and isinstance(sampler, chosen.CmaEsSampler):
@@ -92,14 +97,37 @@ class Proposer:
         if not isinstance(self.sampler, chosen.RandomSampler):  # which learns nothing
             study.add_trials([self.frozen(trial) for trial in past])
         found: list[dict[str, Any]] = []
+        untried = self._untried(past) if self.shapes else []
+        # While there are structures to see, several of them a batch.
+        group = min(self.group, max(1, count // LEADS)) if untried else self.group
         for number in range(told, told + count):
+            shared: Mapping[str, Any] = {}
             if number < len(self.first):
                 study.enqueue_trial(_labels(self.space, self.first[number]))
-            shared = _labels(self.space, {k: v for k, v in found[-1].items() if k in self.structural}) if found else {}
-            study.sampler = _fixed(sampler, shared) if len(found) % self.group and number > len(self.first) else sampler
+            elif len(found) % group and number > len(self.first):
+                shared = self._structure(found[-1])
+            elif untried:
+                shared = untried.pop(0)
+            study.sampler = _fixed(sampler, _labels(self.space, shared)) if shared else sampler
             trial = study.ask()
             found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
         return [Proposal(p, t.system_attrs) for p, t in zip(found, study.get_trials(deepcopy=False)[-count:], strict=True)]
+
+    def _structure(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in params.items() if key in self.structural}
+
+    def _untried(self, past: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+        """The structures that no trial has had, in a random order that the sampler's seed decides; none where there are many."""
+        own = {key: self.space[key] for key in self.structural}
+        try:
+            found = list(islice(grid(own, self.base), COVERED + 1))
+        except ConfigError:  # a range without steps
+            return []
+        if len(found) > COVERED:
+            return []
+        order = np.random.default_rng(_seed(vars(self.sampler)["seed"], 0)).permutation(len(found))
+        tried = [self._structure(trial.params) for trial in past if fits(self.space, trial.params)]
+        return [found[index] for index in order if found[index] not in tried]
 
     def frozen(self, trial: TrialRecord) -> FrozenTrial:
         """A stored trial as Optuna keeps it. One of another space than this is a failure without values."""
@@ -114,6 +142,7 @@ class Proposer:
             distributions={key: _distribution(self.space[key]) for key in trial.params},
             intermediate_values=dict(trial.curve) if pruned_scores else None,
             system_attrs=dict(trial.notes),
+            user_attrs={} if trial.run_id is None else {"dlx run": trial.run_id},
         )
 
     def _complete(self, draw: Callable[[str, Dimension], Any]) -> dict[str, Any]:
@@ -141,11 +170,14 @@ class Proposer:
 def importances(sweep: SweepRecord) -> dict[str, float]:
     """How much of the spread of the first objective each searched value explains, the most important first; sums to 1.
 
-    By PED-ANOVA (Watanabe et al. 2023), of the completed trials. Empty when there are too few of them to tell.
+    By PED-ANOVA (Watanabe et al. 2023), of the completed trials: how far the values of the best tenth (of few trials, of the best
+    ten) are from those of all. Keys that were never varied have none. Empty when there are too few trials to tell.
     """
     space: Space = TypeAdapter(dict[str, Dimension]).validate_python(sweep.config["search"])
     known = [trial for trial in sweep.ranked if fits(space, trial.params)]
-    if len(known) < LEAST_TRIALS:
+    tried = {key: {json.dumps(trial.params[key]) for trial in known if key in trial.params} for key in space}
+    varied = [key for key, values in tried.items() if len(values) > 1]
+    if len(known) < LEAST_TRIALS or not varied:
         return {}
     optuna.logging.disable_default_handler()
     study = optuna.create_study(direction=sweep.direction, sampler=RandomSampler(seed=0))
@@ -159,10 +191,11 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
             for trial in known
         ]
     )
+    best = min(0.5, max(0.1, 10 / len(known)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental, and of values that are all the same
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.1, region_quantile=1.0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best, region_quantile=1.0)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied)
     return {key: float(share) for key, share in found.items()}
 
 

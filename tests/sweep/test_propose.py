@@ -104,7 +104,7 @@ def all_completed(number: int, proposal: Proposal, score: Score) -> TrialRecord:
 
 
 def near_a_hundredth(params: dict[str, Any]) -> tuple[float, ...]:
-    return (-abs(math.log(params.get("optimizer.lr", 0.01) / 0.01)) - 0.1 * params["model.depth"],)
+    return (-abs(math.log(params.get("optimizer.lr", 0.01) / 0.01)) - 0.1 * params.get("model.depth", 0),)
 
 
 def restored(record: TrialRecord) -> TrialRecord:
@@ -385,6 +385,28 @@ class TestGroups:
         for record in past:
             assert fits(MIXED, record.params)
             assert ("optimizer.momentum" in record.params) == (record.params["optimizer.kind"] == "sgd")
+
+    @pytest.mark.parametrize(("count", "structures"), [(16, 4), (8, 4), (4, 4), (2, 2), (1, 1)])
+    def test_while_structures_are_untried_a_batch_has_several(self, count: int, structures: int) -> None:
+        searched: Space = {
+            "optimizer.lr": MIXED["optimizer.lr"],
+            "train.batch_size": Choice(choices=(32, 64)),
+            "model.activation": Choice(choices=("relu", "tanh", "gelu")),
+        }
+        asked = proposer(TpeSampler(seed=3), searched)
+
+        def shapes(past: Sequence[TrialRecord]) -> list[tuple[Any, ...]]:
+            return [(t.params["train.batch_size"], t.params["model.activation"]) for t in past]
+
+        past = search(asked, near_a_hundredth, 1, count)
+        assert len(set(shapes(past))) == structures
+        past = search(asked, near_a_hundredth, -(-6 // structures), count)
+        assert len(set(shapes(past))) == 6  # all of them, before the sampler chooses
+
+    def test_where_only_structure_is_searched_nothing_is_repeated_while_something_is_untried(self) -> None:
+        searched: Space = {"train.batch_size": IntRange(low=1, high=10)}
+        past = search(proposer(TpeSampler(seed=0), searched), near_a_hundredth, 3, 4)
+        assert sorted(record.params["train.batch_size"] for record in past[:10]) == list(range(1, 11))
 
     def test_only_a_sampler_that_learns_groups_by_itself(self) -> None:
         assert (proposer(TpeSampler()).group > 1, proposer(RandomSampler()).group) == (True, 1)
