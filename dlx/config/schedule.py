@@ -160,6 +160,14 @@ class WarmupStableDecay(Schedule):
         return self
 
 
+class Ramp(Schedule):
+    """From the first rate, `optimizer.lr`, up to `to` times it in the last step: the ladder of a range test."""
+
+    kind: Literal["ramp"] = "ramp"
+    to: Annotated[Lane, Field(gt=0)] = 1e3
+    shape: Literal["exponential", "linear"] = "exponential"
+
+
 ScheduleConfig = Annotated[
     Constant
     | Linear
@@ -173,6 +181,7 @@ ScheduleConfig = Annotated[
     | Sgdr
     | Triangular
     | OneCycle
-    | WarmupStableDecay,
+    | WarmupStableDecay
+    | Ramp,
     Field(discriminator="kind"),
 ]

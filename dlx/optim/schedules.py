@@ -100,6 +100,10 @@ def _factor(config: ScheduleConfig, t: jax.Array, length: jax.Array, total: int,
         case kinds.WarmupStableDecay():
             fall = jnp.asarray(config.decay, jnp.float32) * total
             return _between(1.0, config.final, jnp.clip((t - (length - fall)) / jnp.maximum(fall, 1.0), 0.0, 1.0))
+        case kinds.Ramp():
+            place = t / jnp.maximum(length - 1, 1.0)
+            last = jnp.asarray(config.to, jnp.float32)
+            return last**place if config.shape == "exponential" else _between(1.0, last, place)
     assert_never(config)
 
 

@@ -21,6 +21,7 @@ from dlx.config.schedule import (
     Multistep,
     OneCycle,
     Polynomial,
+    Ramp,
     ScheduleConfig,
     Sgdr,
     Step,
@@ -113,6 +114,11 @@ def test_inverse_sqrt_with_a_warmup_as_long_as_its_timescale_is_the_transformers
     formula = PEAK * np.sqrt(w) * np.minimum(n**-0.5, n * w**-1.5)
     found = rates(InverseSqrt(timescale=Duration(w, "steps"), warmup=(w - 1) / TOTAL))
     np.testing.assert_allclose(found, formula, rtol=1e-5)
+
+
+def test_ramp_is_an_even_ladder_with_both_ends():
+    np.testing.assert_allclose(rates(Ramp(to=1e4)), PEAK * np.geomspace(1, 1e4, TOTAL), rtol=1e-4)
+    np.testing.assert_allclose(rates(Ramp(to=5, shape="linear")), PEAK * np.linspace(1, 5, TOTAL), rtol=1e-5)
 
 
 def test_warmup_stable_decay():

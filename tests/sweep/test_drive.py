@@ -260,3 +260,17 @@ def _trials(store: Store) -> int:
         return len(find_sweep(store, "killed").trials)
     except UsageError:
         return 0
+
+
+@pytest.mark.slow
+def test_a_second_sweep_on_a_warm_cache_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the persistent cache does not have is compiled and written there: the second sweep, of other values, writes nothing."""
+    monkeypatch.setenv("DLX_CACHE", str(tmp_path / "cache"))
+    words = [*TINY, LR, "--trials", "8", "--sampler", "random", "-q"]
+    compiled = []
+    for seed in ("0", "1"):
+        line = [sys.executable, "-m", "dlx", "sweep", "digits-mlp", *words, "--seed", seed, "--store", f"{seed}.db"]
+        subprocess.run(line, check=True)
+        compiled.append({path.name for path in (tmp_path / "cache" / "xla").glob("*-cache")})
+    assert compiled[0]
+    assert compiled[1] == compiled[0]
