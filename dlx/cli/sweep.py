@@ -101,7 +101,9 @@ def run(
     ] = 1,
     join: Annotated[
         bool,
-        typer.Option("--join", help="Work on it although another process of this machine does. From others it needs no word."),
+        typer.Option(
+            "--join", help="Work on a sweep that another process of this machine runs. From another machine it is not needed."
+        ),
     ] = False,
     allow_changed_space: Annotated[
         bool,

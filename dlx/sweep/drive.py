@@ -47,7 +47,7 @@ from dlx.sweep.leg import Leg
 from dlx.sweep.pool import Lane, Pool
 from dlx.sweep.population import exchange_lanes, restore_lane
 from dlx.sweep.propose import Mirror, Proposer
-from dlx.sweep.setup import batch_size, description, goals_of, prepared, take_sweep, total_trials
+from dlx.sweep.setup import batch_size, description, goals_of, planned, prepared, take_sweep, total_trials
 from dlx.sweep.work import Work
 
 POLL_SECONDS = 0.5
@@ -108,7 +108,7 @@ class _Stretch:
         self.deadline = deadline
         self.base = base = self.bench.resolve(self.base)
         self.base_tree = base.model_dump(mode="json")
-        plan = self.bench.plan(base)
+        plan = planned(self.sweep, self.bench, base)
         environment: dict[str, Any] = {**capture(), "git": git_state()[0]}
         self.every = plan.evaluate_every
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)

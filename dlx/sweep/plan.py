@@ -14,7 +14,7 @@ from dlx.events import PlannedGroup, SweepPlanned
 from dlx.sweep.bench import Bench
 from dlx.sweep.propose import Proposer
 from dlx.sweep.rungs import rungs
-from dlx.sweep.setup import batch_size, goals_of, prepared, total_trials
+from dlx.sweep.setup import batch_size, goals_of, planned, prepared, total_trials
 
 
 def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], max_seconds: float | None) -> SweepPlanned:
@@ -23,7 +23,7 @@ def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], 
     sweep, overrides, base = prepared(sweep, document, overrides)
     bench = Bench()
     base = bench.resolve(base)
-    plan = bench.plan(base)
+    plan = planned(sweep, bench, base)
     tree = base.model_dump(mode="json")
     total = total_trials(sweep, tree, timed=max_seconds is not None)
     proposer = Proposer(

@@ -72,6 +72,16 @@ def batch_size(sweep: Sweep, proposer: Proposer, bench: Bench, base: Experiment)
     return bench.ceiling * COHORTS if proposer.structural else bench.most_lanes(base)
 
 
+def planned(sweep: Sweep, bench: Bench, base: Experiment) -> Plan:
+    """The plan of the experiment. Raises `ConfigError` in the sweep's own words when its metric is none of the task's."""
+    metric = sweep.objectives[0].metric
+    if metric is not None:
+        plain = base.model_copy(update={"train": base.train.model_copy(update={"monitor": None})})
+        if metric not in (known := bench.scores(plain)):
+            raise ConfigError(f"objective.metric is {metric!r}; this experiment can be searched for {', '.join(known)}")
+    return bench.plan(base)
+
+
 def goals_of(sweep: Sweep, plan: Plan, scores: Mapping[str, bool]) -> tuple[Goal, ...]:
     """The objectives; `scores` are the metrics that there are, and whether more of each is better. Raises `ConfigError`."""
     known = {**scores, "parameters": False}

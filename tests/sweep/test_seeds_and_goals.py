@@ -192,7 +192,10 @@ def test_a_lane_of_several_objectives_that_diverges_is_not_on_the_front(store: S
 @pytest.mark.parametrize(
     ("objectives", "sentence"),
     [
-        ((Objective(metric="validation/acc"),), "this run can monitor validation/accuracy"),
+        (
+            (Objective(metric="validation/acc"),),
+            "objective.metric is 'validation/acc'; this experiment can be searched for validation/accuracy",
+        ),
         ((LOSS, Objective(metric="validation/acc")), "objective.metric is 'validation/acc'; this sweep can have"),
         ((LOSS, Objective()), "objective.metric validation/loss is there twice"),
         ((LOSS, LOSS), "objective.metric validation/loss is there twice"),
