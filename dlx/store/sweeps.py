@@ -38,6 +38,8 @@ class Training:
     curve: Mapping[int, float] = field(default_factory=dict)
     """The best first objective so far, by the number of the evaluation."""
     message: str = ""
+    derived: bool = False
+    """Whether this is what its run says, whose process has not (yet) written down what came of the training."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,9 @@ def load_workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
 def _trials(
     connection: Connection, sweep_id: str, goals: Sequence[str], known: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
-    ended = {trial.number: trial for trial in known if trial.status is not None}
-    going = [trial.number for trial in known if trial.status is None]
+    settled = [t.status is not None and not any(each.derived for each in t.trainings) for t in known]
+    ended = {trial.number: trial for trial, is_settled in zip(known, settled, strict=True) if is_settled}
+    going = [trial.number for trial, is_settled in zip(known, settled, strict=True) if not is_settled]
     # A training whose process died between its run's last word and its own has the run's: it need not be run again.
     joined = (
         select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.message.label("run_message"), RUNS.c.metrics)
@@ -285,9 +288,11 @@ def _trials(
 def _training(row: RowMapping, goals: Sequence[str]) -> Training:
     status, message = row["status"], row["message"] or ""
     values = None if status != Status.COMPLETED else (row["value"], *map(float, row["others"]))
-    if status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED, Status.PRUNED):
+    derived = status is None and row["run_status"] in (Status.COMPLETED, Status.DIVERGED, Status.PRUNED)
+    if derived:
         metrics = measures(row["metrics"])
         status, message = row["run_status"], row["run_message"]
         values = tuple(metrics.get(goal, math.nan) for goal in goals) if status == Status.COMPLETED else None
     curve = {int(at): float(value) for at, value in row["curve"].items()}
-    return Training(row["seed"], row["run_id"], row["worker"], Status(status) if status else None, values, curve, message)
+    ended = Status(status) if status else None
+    return Training(row["seed"], row["run_id"], row["worker"], ended, values, curve, message, derived)

@@ -114,9 +114,12 @@ class _Stretch:
         self.total = total_trials(self.sweep, self.base_tree, timed=deadline is not None)
         goals = goals_of(self.sweep, plan, self.bench.scores(base))
         new = description(self.sweep, name, self.base_tree, self.bench.fingerprint(base), goals, self.total)
-        self.pool.patient = self._proposer(goals, ()).batch is None  # raises for a sampler that cannot do it
+        learns = self._proposer(goals, ()).batch is not None  # raises for a sampler that cannot do it
+        # Who may stop the sweep early looks at what has ended.
+        hurried = (deadline, self.sweep.target_value, self.sweep.plateau) != (None, None, None)
+        self.pool.patient = not learns and not hurried
         record, worker = take_sweep(self.store, new, beside=beside, change=change)
-        status, message = Status.FAILED, "stopped by an error"
+        status, message, lost = Status.FAILED, "stopped by an error", False
         try:
             yield loaded(self.bench.dataset(base))
             self.work = Work(self.store, record, worker, self.sweep.keep, environment)
@@ -162,13 +165,13 @@ class _Stretch:
             status, message = Status.INTERRUPTED, "stopped by its reader"
             raise
         except DlxError as error:
-            message = str(error)
+            message, lost = str(error), isinstance(error, BusyError)
             raise
         finally:
             self.watch.lap("mirror")
             self.bench.close()
             try:
-                self._let_go()
+                self._let_go(save=not lost)
             finally:
                 leave_sweep(self.store, record.id, worker, status, message, self.watch.seconds)
         record = self.work.record
@@ -247,11 +250,19 @@ class _Stretch:
                     continue
                 lane = Lane(trial, training, config, training.run_id)
                 if lane.run is not None:
-                    every = self.bench.plan(config).evaluate_every
-                    lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
-                    lane.curve = {at: value for at, value in training.curve.items() if at * every <= lane.step}
+                    lane.curve = dict(training.curve)
+                    self._set_back(lane)
                     restore_lane(lane, find_run(self.store, lane.run).config)
                 self.pool.lanes.append(lane)
+
+    def _set_back(self, lane: Lane) -> None:
+        """Puts a lane whose state is in no memory to where its newest checkpoint is."""
+        if lane.run is None or lane.place is not None:
+            return
+        every = self.bench.plan(lane.config).evaluate_every
+        lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
+        lane.curve = {at: value for at, value in lane.curve.items() if at * every <= lane.step}
+        lane.unsaved = 0.0
 
     def _train(self, lanes: Sequence[Lane], *, more: bool) -> Iterator[Event | SweepEvent]:
         """Trains lanes together until they part. Whatever a network does wrong is its trials' failure, and not the sweep's."""
@@ -288,6 +299,8 @@ class _Stretch:
             return
         self.bench.narrow(left[0].config, leg.size, leg.fitting)
         yield Notice(f"{error}; {leg.fitting} lane{'s' if leg.fitting > 1 else ''} at a time from here on")
+        for lane in left:
+            self._set_back(lane)
         self.pool.lanes += left
 
     def _fail(self, lanes: Sequence[Lane], error: Exception, *, final: bool) -> Iterator[Event | SweepEvent]:
@@ -296,6 +309,7 @@ class _Stretch:
         again = [lane for lane in lanes if lane.attempts < self.sweep.retries and not final]
         for lane in again:
             lane.attempts += 1
+            self._set_back(lane)
         self.pool.lanes += again
         lost = [lane for lane in lanes if lane not in again]
         for group, how in ((again, "begin again"), (lost, "failed")):
@@ -308,7 +322,7 @@ class _Stretch:
 
     def _known(self, trial: TrialRecord) -> Result | None:
         """What came of a trial that was tried before, where its values leave no other seed to try it under."""
-        if not trial.params.keys() & _SEED:
+        if not trial.params.keys() & _SEED or trial.run_id is not None or self.population is not None:
             return None
         before = self.work.record.trials[: trial.number]
         same = next((other for other in before if other.status is Status.COMPLETED and other.params == trial.params), None)
@@ -327,9 +341,9 @@ class _Stretch:
         later = (config.train.seed + offset) % 2**32
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})
 
-    def _let_go(self) -> None:
-        """Gives back the runs of lanes that wait, and saves those that are in memory alone."""
-        waiting = [(lane.place, lane.run) for lane in self.pool.lanes if lane.place is not None and lane.unsaved]
+    def _let_go(self, *, save: bool) -> None:
+        """Gives back the runs of lanes that wait, and saves those that are in memory alone, unless others may have taken them."""
+        waiting = [(lane.place, lane.run) for lane in self.pool.lanes if save and lane.place is not None and lane.unsaved]
         for parked in {id(progress): progress for (progress, _), _ in waiting}.values():
             runs = {index: run for (progress, index), run in waiting if progress is parked}
             places = [runs.get(index) for index in range(len(parked.best_step))]

@@ -47,6 +47,8 @@ class Leg:
         self.work, self.bench, self.lanes, self.pruner = work, bench, list(lanes), pruner
         self.interrupts, self.deadline, self.more, self.interval = interrupts, deadline, more, interval
         self.watch = Stopwatch()
+        self.size = lanes_for(len(lanes))
+        """How many lanes its program has."""
         self.fitting = max(1, self.size // 2)
         """How many lanes to try if these do not fit on the device."""
         self.reached: RungReached | None = None
@@ -66,6 +68,7 @@ class Leg:
         self.watch.lap("assemble")
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
         plan, cohort = self.assembly.plan, self.assembly.cohort
+        self.size, self.fitting = cohort.lanes, max(1, cohort.lanes // 2)
         self.total = plan.evaluations
         self.rungs = range(self.interval, self.total, self.interval) if self.interval else rungs(self.pruner, self.total)
         yield CohortStarted(
@@ -117,11 +120,6 @@ class Leg:
         ended = {(t.number, each.seed) for t in trials for each in t.trainings if each.status is not None}
         return [lane for lane in self.lanes if lane.key not in ended]
 
-    @property
-    def size(self) -> int:
-        """How many lanes its program has."""
-        return lanes_for(len(self.lanes))
-
     def _follow(self, session: Session) -> Iterator[Event | SweepEvent]:
         results: list[Result] = []
         try:
@@ -142,7 +140,7 @@ class Leg:
             if results:  # those pruned at a rung
                 yield from self.work.report(results)
                 results.clear()
-            if isinstance(event, Checkpointed):
+            if isinstance(event, Checkpointed) and len(event.paths) >= len(session.open):
                 self._saved_at = self._trained()
                 if self.rungs:
                     self._write_curves()  # whoever goes on from here has the past that it is judged by
@@ -263,7 +261,7 @@ class Leg:
 
         Who trains with whom decides who is compared with whom, so no clock has a say in it.
         """
-        lanes = self.assembly.cohort.lanes
+        lanes = lanes_for(len(self.lanes))
         return 4 * going <= 3 * lanes if self.more else 2 * going <= lanes
 
     def _trained(self) -> float:

@@ -1,5 +1,6 @@
 """How fast programs of so many lanes step, as the cohorts that trained have shown. The best time of each counts."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlx import engine
+from dlx.errors import CannotWriteError
 
 
 class Paces:
@@ -30,7 +32,8 @@ class Paces:
             self._known = _read(self._file) | self._known  # another process may have measured other structures
         self._known[key] = {**self._known.get(key, {}), lanes: seconds}
         if self._file is not None:
-            engine.write_atomically(self._file, json.dumps(self._known).encode())
+            with contextlib.suppress(CannotWriteError):  # a full disk, somebody else's folder: then this process alone knows
+                engine.write_atomically(self._file, json.dumps(self._known).encode())
 
     def _key(self, structure: Any) -> str:
         if structure not in self._keys:

@@ -11,6 +11,9 @@ from dlx.store import Training, TrialRecord
 from dlx.sweep.bench import Bench
 from dlx.sweep.work import Key
 
+PARKED = 8
+"""Full programs' worth of survivors that may wait, in the host's memory."""
+
 
 @dataclass(eq=False)
 class Lane:
@@ -67,10 +70,12 @@ class Pool:
     def peek(self, *, more: bool) -> list[Lane]:
         """What `next` would take."""
         groups: dict[Any, list[Lane]] = {}
+        waiting = sum(1 for lane in self.lanes if lane.step)
         for lane in self.lanes:
             groups.setdefault((lane.step, engine.structure(lane.config)), []).append(lane)
         for (step, _), lanes in sorted(groups.items(), key=lambda group: group[0][0] if self.together else -group[0][0]):
-            enough = (self.bench.most_lanes if self.patient else self.bench.width)(lanes[0].config)
+            full, width = self.bench.most_lanes(lanes[0].config), self.bench.width(lanes[0].config)
+            enough = full if self.patient and waiting < PARKED * full else width
             if step == 0 or not more or self.together or len(lanes) >= enough:
                 size = self.bench.size(len(lanes), lanes[0].config, full=step > 0 and more and not self.together)
                 return list(_whole_trials(lanes, size, self.bench.most_lanes(lanes[0].config)))

@@ -108,6 +108,8 @@ class Proposer:
                 shared = self._structure(found[-1])
             elif untried:
                 shared = untried.pop(0)
+            if isinstance(self.sampler, chosen.RandomSampler):  # the same values whatever the size of a batch
+                sampler = _sampler(self.sampler, self.space, number)
             study.sampler = _fixed(sampler, _labels(self.space, shared)) if shared else sampler
             trial = study.ask()
             found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
@@ -119,6 +121,8 @@ class Proposer:
     def _untried(self, past: Sequence[TrialRecord]) -> list[dict[str, Any]]:
         """The structures that no trial has had, in a random order that the sampler's seed decides; none where there are many."""
         own = {key: self.space[key] for key in self.structural}
+        if any(other in self.space and other not in own for dimension in own.values() for other in dimension.when):
+            return []  # which structures there are depends on values
         try:
             found = list(islice(grid(own, self.base), COVERED + 1))
         except ConfigError:  # a range without steps

@@ -30,6 +30,7 @@ from dlx.store import (
     list_runs,
     list_sweeps,
     open_store,
+    reload_sweep,
     report_results,
     start_run,
     start_runs,
@@ -353,6 +354,24 @@ class TestJoining:
         assert written == [(0.1, "as reported"), (0.9, "as the run says"), (0.9, "as the run says"), (None, None)]
         (left,) = take_trials(any_store, sweep, worker, 1, 2, never)
         assert [(each.seed, each.run_id) for each in left.trainings] == [(1, runs[3])]
+
+    def test_a_record_that_is_known_is_the_one_read_anew(self, any_store: Store, new_run: MakeRun) -> None:
+        """Also when a trial was read between its run's end and its own result, when only the run tells how it ended."""
+        sweep, _ = start_sweep(any_store, SWEEP)
+        take_trials(any_store, sweep, 0, 3, 1, propose)
+        known = find_sweep(any_store, sweep)
+        keys = [(0, 0), (1, 0), (2, 0)]
+        runs = start_runs(any_store, [new_run() for _ in keys], sweep=sweep, worker=0, trials=keys)
+        report_results(any_store, sweep, 0, [Result(0, 0, Status.COMPLETED, (0.1,), "first", {1: 0.1})])
+        finish_runs(any_store, [Ending(runs[1], Status.COMPLETED, "", 100, 10, {"validation/accuracy": 0.9})])
+        known = reload_sweep(any_store, known)
+        assert known == find_sweep(any_store, sweep)
+        assert [trial.status for trial in known.trials] == [Status.COMPLETED, Status.COMPLETED, None]
+        report_results(any_store, sweep, 0, [Result(1, 0, Status.COMPLETED, (0.9,), "", {1: 0.5, 2: 0.9})], known)
+        take_trials(any_store, sweep, 0, 2, 1, propose)
+        known = reload_sweep(any_store, known)
+        assert known == find_sweep(any_store, sweep)
+        assert (known.trials[1].curve, len(known.trials)) == ({1: 0.5, 2: 0.9}, 5)
 
     def test_a_sweep_that_is_not_there_is_a_usage_error(self, any_store: Store) -> None:
         with pytest.raises(UsageError, match="has no sweep deadbeef"):
