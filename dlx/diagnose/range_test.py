@@ -86,26 +86,25 @@ def range_test(config: Experiment, test: RangeTest) -> Iterator[Event | RangeCur
     if not test.validation:
         dataset = replace(dataset, validation=dataset.validation.take(np.arange(0)))
     resolved = resolve(config, dataset)
-    lanes = 1 << (test.seeds - 1).bit_length()
-    assembly = assemble([_ramp(resolved, test, seed) for seed in range(lanes)], dataset)
+    ramps = [_ramp(resolved, test, seed) for seed in range(engine.lanes_for(test.seeds))]
+    assembly = assemble(ramps, dataset)
     losses = np.full((test.seeds, test.steps), np.nan)
     loss = f"{'validation' if test.validation else 'train'}/loss"
     cohort = assembly.cohort
     progress = yield from cohort.start()
-    one = Decision(max_steps=1)
-    training = cohort.train(progress, one)
-    event = next(training)
+    training, answer = cohort.train(progress, Decision(max_steps=1)), None
     while True:
+        try:
+            event = training.send(answer)
+        except StopIteration:
+            break
         yield event
         over = False
         if isinstance(event, Evaluated):
             losses[:, event.step - 1] = [lane.get(loss, np.inf) for lane in event.metrics[: test.seeds]]
             ends = [end_of(smooth(seed[: event.step], test.beta), test.stop) for seed in losses]
             over = all(end < event.step for end in ends)
-        try:
-            event = training.send(Decision(stop=over, max_steps=1))
-        except StopIteration:
-            break
+        answer = Decision(stop=over, max_steps=1)
     smoothed = np.array([_until_over(smooth(seed, test.beta), test.stop) for seed in losses])
     yield RangeCurve(ladder(test.lowest, test.highest, test.steps, linear=test.linear), losses, smoothed)
 

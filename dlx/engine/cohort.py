@@ -126,11 +126,8 @@ class Cohort:
     def gather(self, parts: Sequence[tuple[Progress, Sequence[int]]]) -> Progress:
         """Lanes of other cohorts of this structure, all at one step, as this cohort's: (where they are, which), in order."""
 
-        def taken(tree: Any, lanes: Sequence[int]) -> Any:
-            return jax.tree.map(lambda x: np.asarray(x)[list(lanes)], tree)
-
         def joined(name: str) -> Any:
-            trees = [taken(vars(part)[name], lanes) for part, lanes in parts]
+            trees = [_taken(vars(part)[name], lanes) for part, lanes in parts]
             return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)  # (K, ...)
 
         steps = {part.step for part, _ in parts}
@@ -140,14 +137,6 @@ class Cohort:
         return Progress(
             steps.pop(), lanes=self.program.spread(joined("lanes")), best=self.program.spread(joined("best")), **numbers
         )
-
-    def park(self, progress: Progress, lanes: Sequence[int]) -> Progress:
-        """Some of the lanes, in host memory, where they wait."""
-
-        def taken(tree: Any) -> Any:
-            return jax.tree.map(lambda x: np.asarray(x)[list(lanes)], tree)
-
-        return Progress(**{name: value if name == "step" else taken(value) for name, value in vars(progress).items()})
 
     def prepare(self) -> Generator[Event, Decision | None, None]:
         """Compiles what training needs, unless it is compiled."""
@@ -289,6 +278,11 @@ class Cohort:
         return step / self.plan.steps_per_epoch
 
 
+def park_lanes(progress: Progress, lanes: Sequence[int]) -> Progress:
+    """Some of the lanes, in host memory, where they wait."""
+    return Progress(**{name: value if name == "step" else _taken(value, lanes) for name, value in vars(progress).items()})
+
+
 def save_lanes(progress: Progress, folders: Sequence[Path | None]) -> Checkpointed:
     """Writes each lane's checkpoint into its folder; lanes without one are left out."""
     tree = host((progress.lanes, progress.best))
@@ -306,6 +300,11 @@ def save_lanes(progress: Progress, folders: Sequence[Path | None]) -> Checkpoint
         own = jax.tree.map(lambda x, lane=lane: x[lane], tree)
         paths.append(write_checkpoint(folder, Checkpoint(progress.step, own, numbers, pending)))
     return Checkpointed(progress.step, tuple(paths))
+
+
+def _taken(tree: Any, lanes: Sequence[int]) -> Any:
+    """Some of the lanes of arrays (K, ...), on the host."""
+    return jax.tree.map(lambda x: np.asarray(x)[list(lanes)], tree)
 
 
 def _merge(first: Decision, second: Decision) -> Decision:

@@ -102,6 +102,11 @@ class Placement:
         return jax.shard_map(local, mesh=self.mesh, in_specs=(lanes, everywhere), out_specs=lanes, check_vma=False)
 
 
+def lanes_for(count: int) -> int:
+    """The lanes of the smallest program that holds so many."""
+    return 1 << (count - 1).bit_length()
+
+
 def choose_placement(lanes: int, convolves: Callable[[], bool]) -> Placement:
     """Places a power of two of lanes. `convolves` tells whether the program convolves; asked only where it matters."""
     devices = max(d for d in range(1, min(lanes, jax.local_device_count()) + 1) if lanes % d == 0)

@@ -23,10 +23,8 @@ def build_schedule(config: ScheduleConfig, peak: jax.Array | float, total_steps:
     """
 
     def schedule(step: ArrayLike) -> jax.Array:
-        t = jnp.minimum(jnp.asarray(step, jnp.float32), float(total_steps))
-        warmup = jnp.asarray(config.warmup, jnp.float32) * total_steps
-        left = jnp.maximum(total_steps - warmup, 1.0)
-        factor = _factor(config, jnp.maximum(t - warmup, 0.0), left, total_steps, steps_per_epoch)
+        t, warmup, length = _phases(config, step, total_steps)
+        factor = _factor(config, jnp.maximum(t - warmup, 0.0), length, total_steps, steps_per_epoch)
         # The ramp is (t + 1) / (w + 1): the first step already moves, and step w is the first of the schedule itself.
         return jnp.asarray(peak, jnp.float32) * jnp.where(t < warmup, (t + 1) / (warmup + 1), 1.0) * factor
 
@@ -39,11 +37,10 @@ def build_momentum(config: ScheduleConfig, total_steps: int) -> Schedule | None:
         return None
 
     def momentum(step: ArrayLike) -> jax.Array:
-        t = jnp.minimum(jnp.asarray(step, jnp.float32), float(total_steps))
-        warmup = jnp.asarray(config.warmup, jnp.float32) * total_steps
+        t, warmup, length = _phases(config, step, total_steps)
         low, high = config.low_momentum, config.high_momentum
         corners = (high, low, high, high) if config.three_phase else (high, low, high)
-        return _cycle(config, jnp.maximum(t - warmup, 0.0), jnp.maximum(total_steps - warmup, 1.0), corners)
+        return _cycle(config, jnp.maximum(t - warmup, 0.0), length, corners)
 
     return momentum
 
@@ -65,6 +62,13 @@ def check_schedule(config: ScheduleConfig, total_steps: int, steps_per_epoch: in
                 f"schedule.{what}: that is {steps} steps, and the training has {total_steps}: make it shorter, "
                 "or train.duration longer"
             )
+
+
+def _phases(config: ScheduleConfig, step: ArrayLike, total: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The step, no later than the end; how many steps the warm-up takes; and how many it leaves."""
+    t = jnp.minimum(jnp.asarray(step, jnp.float32), float(total))
+    warmup = jnp.asarray(config.warmup, jnp.float32) * total
+    return t, warmup, jnp.maximum(total - warmup, 1.0)
 
 
 def _factor(config: ScheduleConfig, t: jax.Array, length: jax.Array, total: int, steps_per_epoch: int) -> jax.Array:

@@ -133,10 +133,9 @@ def parallel_coordinates(
         badness = 1 - lines[:, -1] if maximize else lines[:, -1]
         colors = mpl.colormaps["viridis"].resampled(256)
         alpha = min(0.9, max(0.35, 10 / math.sqrt(len(done))))
-        numbers = [point.number for point in done]
-        for rank, index in enumerate(
-            np.lexsort((numbers, badness))[::-1]
-        ):  # the best are drawn last, of equals the earlier one
+        # The best are drawn last, of equals the earlier one.
+        order = sorted(range(len(done)), key=lambda index: (badness[index], done[index].number), reverse=True)
+        for rank, index in enumerate(order):
             color = colors(0.93 * badness[index])  # the brightest yellow cannot be seen on white
             (line,) = axes.plot(lines[index], color=color, alpha=alpha, lw=1.2, marker=".", ms=4, zorder=2 + rank / len(done))
             line.set_gid(f"trial {done[index].number}")

@@ -60,6 +60,11 @@ class TrialRecord:
             return None
         return next((status for status in _WORST_FIRST if status in found), Status.COMPLETED)
 
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended, and all that came of it is written down: nothing of it changes any more."""
+        return self.status is not None and not any(training.derived for training in self.trainings)
+
     @cached_property
     def values(self) -> tuple[float, ...] | None:
         """The objectives of a completed trial, each the mean over the seeds."""
@@ -266,9 +271,8 @@ def load_workers(connection: Connection, sweep_id: str) -> tuple[Worker, ...]:
 def _trials(
     connection: Connection, sweep_id: str, goals: Sequence[str], known: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
-    settled = [t.status is not None and not any(each.derived for each in t.trainings) for t in known]
-    ended = {trial.number: trial for trial, is_settled in zip(known, settled, strict=True) if is_settled}
-    going = [trial.number for trial, is_settled in zip(known, settled, strict=True) if not is_settled]
+    ended = {trial.number: trial for trial in known if trial.settled}
+    going = [trial.number for trial in known if not trial.settled]
     # A training whose process died between its run's last word and its own has the run's: it need not be run again.
     joined = (
         select(TRIALS, RUNS.c.status.label("run_status"), RUNS.c.message.label("run_message"), RUNS.c.metrics)

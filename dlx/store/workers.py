@@ -174,10 +174,10 @@ def exchange(
     """Writes down that trials (by number) go on with other values: their notes, and how their runs (by id) are trained anew."""
     with store.write() as connection:
         _lock(connection, sweep_id)
+        refuse_lost(connection, sweep_id, worker, [(number, 0) for number in notes])
         for number, each in notes.items():
-            own = (TRIALS.c.sweep == sweep_id) & (TRIALS.c.number == number) & (TRIALS.c.worker == worker)
-            if not connection.execute(update(TRIALS).where(own).values(notes=dict(each))).rowcount:
-                raise BusyError(f"trial {number} of sweep {sweep_id} was taken over by another process: this one must stop")
+            own = (TRIALS.c.sweep == sweep_id) & (TRIALS.c.number == number)
+            connection.execute(update(TRIALS).where(own).values(notes=dict(each)))
         for run_id, config in configs.items():
             connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(config=dict(config)))
 

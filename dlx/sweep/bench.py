@@ -44,11 +44,6 @@ MOST_PROGRAMS = 16
 T = TypeVar("T")
 
 
-def lanes_for(count: int) -> int:
-    """The lanes of the smallest program that holds so many."""
-    return 1 << (count - 1).bit_length()
-
-
 def filled_up(items: Sequence[T], lanes: int) -> list[T]:
     """One for each lane: the last again for those that nobody needs."""
     return [*items, *[items[-1]] * (lanes - len(items))]
@@ -160,7 +155,7 @@ class Bench:
     def _key(self, configs: Sequence[Experiment], *, exact: bool) -> tuple[Any, int]:
         """The program of a cohort of these configs: its structure and its number of lanes."""
         structure, count = engine.structure(configs[0]), len(configs)
-        lanes = lanes_for(count)
+        lanes = engine.lanes_for(count)
         most = lanes if exact or self._is_mapped(configs[0]) else 4 * count
         there = (k for s, k in (*self._assemblies, *self._coming) if s == structure and lanes <= k <= most)
         return structure, min(there, default=lanes)
@@ -176,13 +171,13 @@ class Bench:
     def alone(self, config: Experiment, count: int, steps_left: int) -> bool:
         """Whether `count` lanes that go on should have a program without idle lanes, and not the next larger one that is there."""
         structure = engine.structure(config)
-        wider = min((k for s, k in self._assemblies if s == structure and k > lanes_for(count)), default=0)
+        wider = min((k for s, k in self._assemblies if s == structure and k > engine.lanes_for(count)), default=0)
         pace = self._paces.of(structure).get(wider)
         return pace is None or self.pays(config, wider, count, steps_left * pace)
 
     def pays(self, config: Experiment, lanes: int, going: int, seconds_left: float) -> bool:
         """Whether the lanes that go on of a cohort of `lanes`, with so much work before them, should have a smaller program."""
-        structure, smaller = engine.structure(config), lanes_for(going)
+        structure, smaller = engine.structure(config), engine.lanes_for(going)
         if smaller >= lanes:
             return False
         cost = 0.0 if (structure, smaller) in self._assemblies else self._compile_seconds.get(structure, 0.0)

@@ -26,7 +26,7 @@ from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.run import loaded
-from dlx.experiment.session import Heartbeat, checkpoint_folder
+from dlx.experiment.session import Heartbeat
 from dlx.store import (
     Ending,
     Goal,
@@ -47,13 +47,11 @@ from dlx.sweep.leg import Leg
 from dlx.sweep.pool import Lane, Pool
 from dlx.sweep.population import exchange_lanes, restore_lane
 from dlx.sweep.propose import Mirror, Proposer
-from dlx.sweep.setup import batch_size, description, goals_of, planned, prepared, take_sweep, total_trials
+from dlx.sweep.setup import SEED_KEYS, batch_size, description, goals_of, planned, prepared, take_sweep, total_trials
 from dlx.sweep.work import Work
 
 POLL_SECONDS = 0.5
 
-_SEED = frozenset({"train", "train.seed"})
-"""Searched keys that set a trial's seed."""
 _HOPELESS = (ConfigError, DataError, MissingInputError)
 """Failures that would come again."""
 
@@ -259,10 +257,7 @@ class _Stretch:
         """Puts a lane whose state is in no memory to where its newest checkpoint is."""
         if lane.run is None or lane.place is not None:
             return
-        every = self.bench.plan(lane.config).evaluate_every
-        lane.step = engine.newest_step(checkpoint_folder(self.store.run_folder(lane.run))) or 0
-        lane.curve = {at: value for at, value in lane.curve.items() if at * every <= lane.step}
-        lane.unsaved = 0.0
+        lane.set_back(engine.newest_step(self.work.checkpoints(lane.run)) or 0, self.bench.plan(lane.config).evaluate_every)
 
     def _train(self, lanes: Sequence[Lane], *, more: bool) -> Iterator[Event | SweepEvent]:
         """Trains lanes together until they part. Whatever a network does wrong is its trials' failure, and not the sweep's."""
@@ -322,7 +317,7 @@ class _Stretch:
 
     def _known(self, trial: TrialRecord) -> Result | None:
         """What came of a trial that was tried before, where its values leave no other seed to try it under."""
-        if not trial.params.keys() & _SEED or trial.run_id is not None or self.population is not None:
+        if not trial.params.keys() & SEED_KEYS or trial.run_id is not None or self.population is not None:
             return None
         before = self.work.record.trials[: trial.number]
         same = next((other for other in before if other.status is Status.COMPLETED and other.params == trial.params), None)
@@ -336,7 +331,7 @@ class _Stretch:
         before = sum(1 for other in self.work.record.trials[: trial.number] if other.params == trial.params)
         # Members of a population differ in their seeds too.
         offset = trial.number if self.population is not None else before * self.sweep.seeds + seed
-        if not offset or trial.params.keys() & _SEED:
+        if not offset or trial.params.keys() & SEED_KEYS:
             return config
         later = (config.train.seed + offset) % 2**32
         return config.model_copy(update={"train": config.train.model_copy(update={"seed": later})})
@@ -347,9 +342,7 @@ class _Stretch:
         for parked in {id(progress): progress for (progress, _), _ in waiting}.values():
             runs = {index: run for (progress, index), run in waiting if progress is parked}
             places = [runs.get(index) for index in range(len(parked.best_step))]
-            engine.save_lanes(
-                parked, [None if run is None else checkpoint_folder(self.store.run_folder(run)) for run in places]
-            )
+            engine.save_lanes(parked, [None if run is None else self.work.checkpoints(run) for run in places])
         message = f"waited for its next rung; `{command_line()}` continues"
         self._close_runs([lane for lane in self.pool.lanes if lane.held], Status.INTERRUPTED, message)
 

@@ -18,9 +18,9 @@ from dlx.experiment.assemble import Assembly
 from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import command_line, sources
 from dlx.experiment.interrupts import Interrupts
-from dlx.experiment.session import Manner, Rung, Session, checkpoint_folder, device_failure
+from dlx.experiment.session import Manner, Rung, Session, device_failure
 from dlx.store import NewRun, Result, claim_run, rewind_run, start_runs
-from dlx.sweep.bench import Bench, filled_up, lanes_for
+from dlx.sweep.bench import Bench, filled_up
 from dlx.sweep.pool import Lane
 from dlx.sweep.rungs import prune, rungs
 from dlx.sweep.work import Key, Work
@@ -47,10 +47,9 @@ class Leg:
         self.work, self.bench, self.lanes, self.pruner = work, bench, list(lanes), pruner
         self.interrupts, self.deadline, self.more, self.interval = interrupts, deadline, more, interval
         self.watch = Stopwatch()
-        self.size = lanes_for(len(lanes))
+        self.size = engine.lanes_for(len(lanes))
         """How many lanes its program has."""
-        self.fitting = max(1, self.size // 2)
-        """How many lanes to try if these do not fit on the device."""
+        self._fits = self.size
         self.reached: RungReached | None = None
         self.ended: set[Key] = set()
 
@@ -63,12 +62,13 @@ class Leg:
 
     def _run(self) -> Iterator[Event | SweepEvent]:
         step = self.lanes[0].step
-        exact = step > 0 and self.bench.alone(self.lanes[0].config, len(self.lanes), self._steps_left(step))
+        config = self.lanes[0].config
+        exact = step > 0 and self.bench.alone(config, len(self.lanes), self.bench.plan(config).total_steps - step)
         compiled, self.assembly = self.bench.assembly([lane.config for lane in self.lanes], exact=exact)
         self.watch.lap("assemble")
         numbers = tuple(dict.fromkeys(lane.trial.number for lane in self.lanes))
         plan, cohort = self.assembly.plan, self.assembly.cohort
-        self.size, self.fitting = cohort.lanes, max(1, cohort.lanes // 2)
+        self.size = self._fits = cohort.lanes
         self.total = plan.evaluations
         self.rungs = range(self.interval, self.total, self.interval) if self.interval else rungs(self.pruner, self.total)
         yield CohortStarted(
@@ -83,7 +83,7 @@ class Leg:
             self.watch.lap(self.watch.phase(event))
             yield event
         if self.watch.seconds.get("compile"):
-            self.bench.took(self.lanes[0].config, self.watch.seconds["assemble"] + self.watch.seconds["compile"])
+            self.bench.took(config, self.watch.seconds["assemble"] + self.watch.seconds["compile"])
         self._check_memory()
         runs = self._begin_runs()
         splits = ("validation" if self.assembly.program.feed.sizes["validation"] else "train", "test")
@@ -100,14 +100,19 @@ class Leg:
                 lane.held = False
             self.watch.add(self.training)
             if session.progress is not None and session.progress.step > step:
-                self.bench.paced(self.lanes[0].config, cohort.lanes, self._step_seconds(session.progress.step))
+                self.bench.paced(config, cohort.lanes, self._step_seconds(session.progress.step))
         if session.open and session.progress is not None:
-            parked = cohort.park(session.progress, session.open)
+            parked = engine.park_lanes(session.progress, session.open)
             for place, index in enumerate(session.open):
                 lane = self.lanes[index]
                 lane.step, lane.place, lane.held, lane.spent = parked.step, (parked, place), True, session.spent[index]
                 lane.unsaved = self._unsaved()
         self.watch.lap("other")
+
+    @property
+    def fitting(self) -> int:
+        """How many lanes to try where these do not fit on the device: half as many, or as few as the prediction says."""
+        return max(1, min(self.size // 2, self._fits))
 
     @property
     def going(self) -> list[Lane]:
@@ -163,15 +168,13 @@ class Leg:
                 lane.place = None  # and what waited in memory can go
             return cohort.gather([(part[0][0], [index for _, index in part]) for part in parts])
         try:
-            progress = yield from cohort.restore([self._checkpoints(lane) for lane in filled])
+            progress = yield from cohort.restore([self.work.checkpoints(str(lane.run)) for lane in filled])
         except DataError as error:
             yield Notice(f"{error}: trials {', '.join(str(lane.trial.number) for lane in self.lanes)} begin again at step 0")
             progress = yield from cohort.start()
         if progress.step != self.lanes[0].step:  # newer checkpoints were damaged
-            every = self.assembly.plan.evaluate_every
             for lane in self.lanes:
-                lane.step = progress.step
-                lane.curve = {at: value for at, value in lane.curve.items() if at * every <= progress.step}
+                lane.set_back(progress.step, self.assembly.plan.evaluate_every)
                 rewind_run(self.work.store, str(lane.run), progress.step)
         return progress
 
@@ -216,7 +219,7 @@ class Leg:
         needed, there, lanes = self.assembly.program.memory_bytes(), engine.memory_limit(), self.assembly.cohort.lanes
         if needed > there:
             fits = int(lanes * there / needed)  # as if all of it were the lanes' own: a first guess
-            self.fitting = min(self.fitting, 1 << max(0, fits.bit_length() - 1))
+            self._fits = 1 << max(0, fits.bit_length() - 1)
             raise DeviceMemoryError(
                 f"a program of {lanes} lane{'s' if lanes > 1 else ''} needs {needed / 1e9:.1f} GB, and the device has "
                 f"{there / 1e9:.1f} GB: lower train.batch_size or the model's sizes"
@@ -261,7 +264,7 @@ class Leg:
 
         Who trains with whom decides who is compared with whom, so no clock has a say in it.
         """
-        lanes = lanes_for(len(self.lanes))
+        lanes = engine.lanes_for(len(self.lanes))
         return 4 * going <= 3 * lanes if self.more else 2 * going <= lanes
 
     def _trained(self) -> float:
@@ -275,9 +278,6 @@ class Leg:
     def _step_seconds(self, step: int) -> float:
         """What a step of this leg has taken up to there."""
         return self._trained() / max(1, step - self.lanes[0].step)
-
-    def _steps_left(self, step: int) -> int:
-        return self.bench.plan(self.lanes[0].config).total_steps - step
 
     def _keep(self, metrics: Sequence[Metrics]) -> set[int]:
         """The lanes to save: those that will be among the best once their results are written down."""
@@ -295,9 +295,6 @@ class Leg:
     def _result(self, lane: Lane, status: Status, metrics: Metrics, message: str) -> Result:
         values = tuple(metrics.get(goal.metric, float("nan")) for goal in self.work.record.goals)
         return Result(*lane.key, status, values if status is Status.COMPLETED else None, message, lane.curve)
-
-    def _checkpoints(self, lane: Lane) -> Path:
-        return checkpoint_folder(self.work.store.run_folder(str(lane.run)))
 
 
 def _write_beside(folder: Path, lane: Lane, assembly: Assembly) -> None:

@@ -43,8 +43,7 @@ def plan_sweep(sweep: Sweep, document: Document, overrides: Sequence[Override], 
         except (ConfigError, DataError, MissingInputError) as error:
             failures.append(f"trial {number}: {error}")
             continue
-        shared = {key: value for key, value in proposal.params.items() if key in proposer.structural}
-        groups.setdefault(engine.structure(config), []).append((config, shared))
+        groups.setdefault(engine.structure(config), []).append((config, proposer.structure(proposal.params)))
     return SweepPlanned(
         total,
         min(size, total or size),

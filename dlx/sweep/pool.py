@@ -42,6 +42,11 @@ class Lane:
     def __post_init__(self) -> None:
         self.story = self.config
 
+    def set_back(self, step: int, every: int) -> None:
+        """Puts it to where its checkpoint is, and forgets what it measured later; `every` is the steps from evaluation to evaluation."""
+        self.step, self.unsaved = step, 0.0
+        self.curve = {at: value for at, value in self.curve.items() if at * every <= step}
+
     @property
     def key(self) -> Key:
         """Which training of the sweep it is."""

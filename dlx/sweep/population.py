@@ -16,7 +16,6 @@ from dlx.config.experiment import Change
 from dlx.config.sampler import PbtSampler
 from dlx.config.space import Choice, Dimension, FloatRange, Space, value_at
 from dlx.events import Notice
-from dlx.experiment.session import checkpoint_folder
 from dlx.store import exchange
 from dlx.sweep.pool import Lane
 from dlx.sweep.work import Work
@@ -56,7 +55,7 @@ def exchange_lanes(config: PbtSampler, space: Space, work: Work, lanes: Sequence
     before = {number: (lane.place, lane.story) for number, lane in by_number.items()}
     for loser, (parent, values) in moves.items():
         lane = by_number[loser]
-        source, target = (checkpoint_folder(work.store.run_folder(str(by_number[n].run))) for n in (parent, loser))
+        source, target = (work.checkpoints(str(by_number[n].run)) for n in (parent, loser))
         newest = engine.newest_checkpoint(source)
         if newest is not None:  # before it is written down: whoever is killed in between does the same again
             engine.write_atomically(target / newest.name, newest.read_bytes())

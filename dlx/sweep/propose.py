@@ -105,7 +105,7 @@ class Proposer:
             if number < len(self.first):
                 study.enqueue_trial(_labels(self.space, self.first[number]))
             elif len(found) % group and number > len(self.first):
-                shared = self._structure(found[-1])
+                shared = self.structure(found[-1])
             elif untried:
                 shared = untried.pop(0)
             if isinstance(self.sampler, chosen.RandomSampler):  # the same values whatever the size of a batch
@@ -115,7 +115,8 @@ class Proposer:
             found.append(self._complete(lambda key, dimension, trial=trial: _value(trial, key, dimension)))
         return [Proposal(p, t.system_attrs) for p, t in zip(found, study.get_trials(deepcopy=False)[-count:], strict=True)]
 
-    def _structure(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def structure(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a trial's values that choose its compiled program."""
         return {key: value for key, value in params.items() if key in self.structural}
 
     def _untried(self, past: Sequence[TrialRecord]) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ class Proposer:
         if len(found) > COVERED:
             return []
         order = np.random.default_rng(_seed(vars(self.sampler)["seed"], 0)).permutation(len(found))
-        tried = [self._structure(trial.params) for trial in past if fits(self.space, trial.params)]
+        tried = [self.structure(trial.params) for trial in past if fits(self.space, trial.params)]
         return [found[index] for index in order if found[index] not in tried]
 
     def frozen(self, trial: TrialRecord) -> FrozenTrial:

@@ -22,6 +22,8 @@ COHORTS = 4
 """Of proposals at a time of a sampler that learns nothing, where the search is over structure."""
 CHANGEABLE = ("search", "sampler", "pruner")
 """What `--allow-changed-space` lets change. With another experiment or objective the values could not be compared."""
+SEED_KEYS = frozenset({"train", "train.seed"})
+"""Searched keys that set a trial's seed."""
 MOST_POINTS = 10_000
 """Of a grid that is to be tried whole."""
 
@@ -34,7 +36,7 @@ def prepared(sweep: Sweep, document: Document, overrides: Sequence[Override]) ->
     base = validate(document, overrides)
     space = fitted(sweep.search, document, overrides)
     check_space(space, document, overrides)
-    if sweep.seeds > 1 and space.keys() & {"train", "train.seed"}:
+    if sweep.seeds > 1 and space.keys() & SEED_KEYS:
         raise ConfigError("search train.seed: seeds is given too, which sets it for each trial; drop one of the two")
     if isinstance(sweep.sampler, PbtSampler):
         for there, what in (

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dlx.errors import Status
@@ -33,6 +34,10 @@ class Work:
     def leads(self) -> bool:
         """Whether this is the first of the workers that are there: what only one may do is its business."""
         return self.worker == min((each.number for each in self.record.workers if each.alive), default=self.worker)
+
+    def checkpoints(self, run: str) -> Path:
+        """Where a run's checkpoints are."""
+        return checkpoint_folder(self.store.run_folder(run))
 
     def statuses(self) -> dict[Status, int]:
         """How many trials have ended, by how."""
@@ -96,4 +101,4 @@ class Work:
         for number, seed in keys:
             run = next(each.run_id for each in self.record.trials[number].trainings if each.seed == seed)
             if run is not None:
-                shutil.rmtree(checkpoint_folder(self.store.run_folder(run)), ignore_errors=True)
+                shutil.rmtree(self.checkpoints(run), ignore_errors=True)
