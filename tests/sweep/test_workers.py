@@ -245,16 +245,20 @@ def at_work_of(store: Store, space: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_second_process_of_this_machine_is_refused_unless_it_is_to_join(
-    store: Store, processes: list[subprocess.Popen[str]]
-) -> None:
-    first = started(processes, command("-q", trials=32, duration=SLOW))
+def test_a_second_process_of_this_machine_is_refused(store: Store, processes: list[subprocess.Popen[str]]) -> None:
+    endless = "train.duration=100000 epochs"
+    first = started(processes, command("-q", trials=32, duration=endless))
     until(lambda: at_work(store, first.pid))
-    refused = subprocess.run(command("-q", trials=32, duration=SLOW), capture_output=True, text=True)
+    refused = subprocess.run(command("-q", trials=32, duration=endless), capture_output=True, text=True)
     assert refused.returncode == 75
     assert f"is running: process {first.pid} on " in refused.stderr
     assert "start several with --workers" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_second_process_of_this_machine_may_join(store: Store, processes: list[subprocess.Popen[str]]) -> None:
+    first = started(processes, command("-q", trials=32, duration=SLOW))
+    until(lambda: at_work(store, first.pid))
     joined = subprocess.run(command("-q", "--join", trials=32, duration=SLOW), capture_output=True, text=True)
     assert (joined.returncode, joined.stderr) == (0, "")
     assert first.wait(timeout=120) == 0
