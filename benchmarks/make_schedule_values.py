@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR, ReduceLROnPlateau
 
 STEPS, PEAK = 60, 0.5
 OUT = Path(__file__).resolve().parents[1] / "tests" / "optim" / "pytorch_schedules.json"
@@ -32,6 +32,15 @@ def main() -> None:
         "onecycle_three_phase": lambda sgd: OneCycleLR(sgd, **one, three_phase=True, final_div_factor=100),
     }
     values = {name: steps(make) for name, make in made.items()}
+    generator = torch.Generator().manual_seed(0)
+    falling = (torch.linspace(2, 1, STEPS) + 0.3 * torch.randn(STEPS, generator=generator)).tolist()
+    falling[20] = float("nan")
+    values["plateau"] = {
+        "metrics": [None if value != value else value for value in falling],
+        "min": plateau(falling, mode="min", factor=0.5, patience=2),
+        "max": plateau([-value for value in falling], mode="max", factor=0.5, patience=2),
+        "cooldown": plateau(falling, mode="min", factor=0.3, patience=1, cooldown=4, threshold=0.05, min_lr=0.02 * PEAK),
+    }
     text = json.dumps({"torch": torch.__version__, "python": sys.version.split()[0], "peak": PEAK, **values}, indent=0)
     OUT.write_text(text + "\n", encoding="utf8")
 
@@ -47,6 +56,17 @@ def steps(make: Callable[[SGD], Any]) -> dict[str, list[float]]:
         sgd.step()
         scheduler.step() if len(rates) < STEPS else None
     return {"rates": rates, "momenta": momenta}
+
+
+def plateau(metrics: list[float], **settings: Any) -> list[float]:
+    """The rate after each of the metrics."""
+    sgd = SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
+    scheduler = ReduceLROnPlateau(sgd, **settings, eps=0.0)
+    rates = []
+    for metric in metrics:
+        scheduler.step(metric)
+        rates.append(sgd.param_groups[0]["lr"])
+    return rates
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Tuples of mappings hold one mapping of metric name to value per lane, in lane order. Metric names are `split/metric`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,46 @@ class SweepPlanned:
     groups: tuple[PlannedGroup, ...]
     failures: tuple[str, ...]
     """What is wrong with proposals that could not be trained."""
+
+
+@dataclass(frozen=True)
+class PlannedRates:
+    """The rates of a whole training, step by step, as its schedule plans them. Nothing was trained."""
+
+    schedule: str
+    """Its kind."""
+    steps_per_epoch: int
+    rates: Mapping[str, Sequence[float]]
+    """`learning_rate`, and what else moves, such as `momentum`: one value for each step, from step 0 on."""
+    notes: tuple[str, ...] = ()
+    """What a training can do to them that nobody knows before."""
+
+
+@dataclass(frozen=True)
+class BatchTried:
+    """A batch size for which the train program was compiled. It was not run."""
+
+    batch_size: int
+    memory_bytes: float
+    """Of the train program, as the compiler reports it; infinite where the compiler itself had too little."""
+    fits: bool
+
+
+@dataclass(frozen=True)
+class BatchFound:
+    """The largest batch size that fits, None where not even the smallest does; and what was tried, by size."""
+
+    batch_size: int | None
+    largest: int
+    """The largest that the experiment can have at all."""
+    why_largest: str
+    """What the limit to that is."""
+    tried: tuple[BatchTried, ...]
+    memory_limit: float
+    """The bytes that there are, or that there were said to be."""
+    device: str
+    resident: bool
+    """Whether the data lies on the device, and is part of what the program needs, or is streamed to it."""
 
 
 SweepEvent = SweepStarted | CohortStarted | RungReached | TrialFinished | SweepFinished

@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from dlx.cli.batch_find import batch_find
 from dlx.cli.catalog import config, data, models, recipes
+from dlx.cli.lr_find import lr_find
 from dlx.cli.runs import runs
+from dlx.cli.schedule import schedule
 from dlx.cli.sweep import sweep
 from dlx.cli.train import train
 from dlx.errors import DlxError
@@ -24,8 +27,11 @@ def build_app() -> typer.Typer:
         callback=_global_options,
     )
     app.command("train")(train)
+    app.command("lr-find")(lr_find)
+    app.command("batch-find")(batch_find)
     for name, group in (
         ("sweep", sweep),
+        ("schedule", schedule),
         ("runs", runs),
         ("models", models),
         ("data", data),

@@ -11,6 +11,7 @@ from dlx.errors import MissingInputError, UsageError
 
 if TYPE_CHECKING:
     from dlx.config import Experiment, Override
+    from dlx.config.load import Document
 
 TABLES: Final = {"csv": "csv", "tsv": "csv", "txt": "csv", "data": "csv", "parquet": "parquet", "pq": "parquet"}
 Change = tuple[str, Any]
@@ -40,16 +41,41 @@ class Words:
         changes = (*_data_changes(self.data, self.target), *_model_changes(self.model))
         return source, [Override(tuple(key.split(".")), value) for key, value in changes], rest
 
+    @property
+    def name(self) -> str:
+        """What files about the experiment are called: the recipe, or the name of the file or of the data."""
+        from dlx.config.load import DEFAULT_RECIPE
+
+        source, _, _ = self.split()
+        of_data = self.data is not None and not (self.arguments and self.arguments[0] == source)
+        return Path(str(self.data).partition(":")[0] if of_data else source or DEFAULT_RECIPE).stem
+
 
 def experiment_from(words: Words, store: str | None = None) -> Experiment:
     """The experiment that the words mean; `store` is where a sweep among them is kept. Imports the config classes, so only commands that run one call it."""
-    from dlx.config import load_experiment, parse_override
+    from dlx.config.load import validate
+
+    return validate(*document_from(words, store))
+
+
+def tunable_from(words: Words, store: str | None = None) -> tuple[Experiment, bool]:
+    """As `experiment_from`, where `optimizer.lr=auto` is allowed: whether its rate is to be found, too."""
+    from dlx.config.load import validate, without_auto
+
+    document, overrides, wanted = without_auto(*document_from(words, store))
+    return validate(document, overrides), wanted
+
+
+def document_from(words: Words, store: str | None = None) -> tuple[Document, list[Override]]:
+    """What the words name, not yet validated: a tree, and the changes to it."""
+    from dlx.config import parse_override
+    from dlx.config.load import read
 
     source, short, rest = words.split()
     if words.best_of is not None and source is not None:
         raise UsageError("--from SWEEP brings its own experiment: leave out the recipe, and --data")
     origin = _winner(words.best_of, store) if words.best_of is not None else source
-    return load_experiment(origin, [*short, *(parse_override(word) for word in rest)])
+    return read(origin), [*short, *(parse_override(word) for word in rest)]
 
 
 def _winner(sweep: str, store: str | None) -> dict[str, Any]:

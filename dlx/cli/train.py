@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlx.cli import options
-from dlx.cli.experiment import Words, experiment_from
+from dlx.cli.experiment import Words, tunable_from
 from dlx.errors import DlxError, UsageError
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ def train(
     if dry_run:
         from dlx.cli.dry_run import show_plan
 
-        show_plan(experiment_from(words, store), as_json=as_json)
+        show_plan(tunable_from(words, store)[0], as_json=as_json)
         return
     from dlx.report.progress import watch
     from dlx.store import open_store
 
     check_options(words, name, resume)
     limit = None if max_time is None else wall_clock(max_time)
-    config = None if resume not in (None, "auto") else experiment_from(words, store)
+    config, tune = (None, False) if resume not in (None, "auto") else tunable_from(words, store)
     with open_store(store, create=config is not None) as opened:
-        events = _events(opened, config, name, resume, limit)
+        events = _events(opened, config, name, resume, limit, tune=tune)
         imported = time.perf_counter() - began
         try:
             finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
@@ -110,14 +110,15 @@ def wall_clock(text: str) -> float:
 
 
 def _events(
-    store: Store, config: Experiment | None, name: str | None, resume: str | None, limit: float | None
+    store: Store, config: Experiment | None, name: str | None, resume: str | None, limit: float | None, *, tune: bool
 ) -> Iterator[Event]:
     """The run that the options ask for, not yet begun. Without a config it is one that the store has."""
+    from dlx.diagnose.lr_find import tuned
     from dlx.experiment import run
     from dlx.store import find_run
 
     if config is None:
         return run.resume(find_run(store, str(resume)), store, max_seconds=limit)
     if resume == "auto":
-        return run.resume_or_start(config, store, name=str(name), max_seconds=limit)
-    return run.start(config, store, name=name, max_seconds=limit)
+        return run.resume_or_start(config, store, name=str(name), max_seconds=limit, tune=tuned if tune else None)
+    return run.start(config, store, name=name, max_seconds=limit, tune=tuned if tune else None)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
+from dlx.config.averaging import AveragingConfig, NoAveraging
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
 from dlx.config.model import Mlp, ModelConfig
@@ -14,6 +15,8 @@ from dlx.config.task import TaskConfig
 from dlx.config.train import Train
 
 C = TypeVar("C", bound=Config)
+FREE = ("sgd", "adam", "adamw")
+"""Optimizers that schedule-free learning is known to work with. Their own momentum, or b1, is off."""
 
 
 class Change(Config):
@@ -34,6 +37,7 @@ class Experiment(Config):
     model: ModelConfig = Mlp()
     optimizer: OptimizerConfig = AdamW()
     schedule: ScheduleConfig = Constant()
+    averaging: AveragingConfig = NoAveraging()
     train: Train = Train()
     replay: tuple[Change, ...] = ()
     """Values that change on the way, as population-based training found them. Steps ascend."""
@@ -49,6 +53,17 @@ class Experiment(Config):
             )
         if kind == "rprop" and moves:
             raise ValueError(f"optimizer {kind} sets its own step sizes: set schedule.kind=constant, without warmup")
+        if kind in ("lbfgs", "rprop") and self.averaging.kind == "lookahead":
+            raise ValueError(
+                f"optimizer {kind} remembers where it was: averaging.kind=lookahead cannot set it back; use another"
+            )
+        if self.schedule.kind == "schedule-free":
+            if self.averaging.kind != "none":
+                raise ValueError("schedule schedule-free averages the weights itself: set averaging.kind=none")
+            if kind not in FREE:
+                raise ValueError(f"schedule schedule-free works with the optimizers {', '.join(FREE)}, not with {kind}")
+        if self.schedule.kind == "reduce-on-plateau" and self.data.validation == 0:
+            raise ValueError("schedule reduce-on-plateau needs a validation part: set data.validation above 0")
         if self.train.patience is not None and self.data.validation == 0:
             raise ValueError("train.patience needs a validation part: set data.validation above 0")
         steps = [change.at for change in self.replay]

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from dlx.errors import ConfigError, MissingInputError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 DEFAULT_RECIPE = "digits-mlp"
+AUTO = "auto"
+"""A learning rate that a range test finds before a training."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,21 @@ def validate(document: Document, overrides: Sequence[Override] = ()) -> Experime
     except ValidationError as error:
         changed = {o.path for o in overrides}
         raise ConfigError("\n".join(_sentences(error, tree, document, changed))) from error
+
+
+def without_auto(document: Document, overrides: Sequence[Override]) -> tuple[Document, list[Override], bool]:
+    """The document and the overrides without `optimizer.lr: auto`, and whether it was what they say.
+
+    The rate below it, a recipe's or the optimizer's default, is then the one to fall back to.
+    """
+    section = apply_overrides(document.tree, overrides).get("optimizer")
+    wanted = isinstance(section, dict) and section.get("lr") == AUTO
+    rate = ("optimizer", "lr")
+    kept = [each for each in overrides if (each.path, each.value) != (rate, AUTO)]
+    tree = document.tree
+    if isinstance(tree.get("optimizer"), dict) and tree["optimizer"].get("lr") == AUTO:
+        tree = {**tree, "optimizer": {key: value for key, value in tree["optimizer"].items() if key != "lr"}}
+    return replace(document, tree=tree), kept, wanted
 
 
 def validate_stored(tree: Mapping[str, Any], where: str) -> Experiment:
@@ -251,6 +268,8 @@ def _explain(item: Any, place: _Place) -> str:
             return f"has the unknown kind {tag!r}; {hint + ' ' if hint else ''}it is one of {', '.join(place.kinds)}"
         case "value_error":
             return str(item["ctx"]["error"])
+    if item["input"] == AUTO and place.path == ("optimizer", "lr"):
+        return "is 'auto', which `dlx train` alone knows: give a number (`dlx lr-find` finds one), or search it in a sweep"
     message = item["msg"].replace("Input should be", "should be").replace("valid tuple", "list")
     return f"is {item['input']!r}, but {message[0].lower()}{message[1:]}"
 

@@ -23,7 +23,7 @@ _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _HYDRA_PAIR = re.compile(r"([{,]\s*[\w.-]+):(?=[^\s/])")
 """`{a:1}` is a mapping to Hydra; to YAML it needs a blank."""
-_SECTIONS = ("task", "data", "model", "optimizer", "schedule")
+_SECTIONS = ("task", "data", "model", "optimizer", "schedule", "averaging")
 
 
 @dataclass(frozen=True)

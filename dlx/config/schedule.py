@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dlx.config.duration import Duration, StepDuration
-from dlx.config.lane import Config, Lane
+from dlx.config.lane import Config, Lane, LaneInt
 
 Fraction = Annotated[Lane, Field(ge=0, le=1)]
 Factor = Annotated[Lane, Field(gt=0, le=1)]
@@ -160,6 +160,34 @@ class WarmupStableDecay(Schedule):
         return self
 
 
+class ReduceOnPlateau(Schedule):
+    """The peak, multiplied by `factor` whenever the monitored metric has not become better for more than `patience` evaluations.
+
+    As PyTorch's ReduceLROnPlateau, but counted in evaluations of the validation part (`train.evaluate_every`).
+    """
+
+    kind: Literal["reduce-on-plateau"] = "reduce-on-plateau"
+    factor: Annotated[Lane, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[LaneInt, Field(ge=0)] = 10
+    threshold: Annotated[Lane, Field(ge=0)] = 1e-4
+    """Better is by more than this part of the best value so far."""
+    cooldown: Annotated[LaneInt, Field(ge=0)] = 0
+    """Evaluations after a reduction in which none is counted."""
+    lowest: Fraction = 0.0
+    """No reduction goes below this part of the peak."""
+
+
+class ScheduleFree(Schedule):
+    """No decay: the average of the weights takes its place (Defazio et al. 2024). With sgd, adam or adamw, without their momentum.
+
+    Gradients are taken between the fast weights and their average, which is what is judged.
+    """
+
+    kind: Literal["schedule-free"] = "schedule-free"
+    b1: Annotated[Lane, Field(gt=0, lt=1)] = 0.9
+    """How near to the average gradients are taken."""
+
+
 class Ramp(Schedule):
     """From the first rate, `optimizer.lr`, up to `to` times it in the last step: the ladder of a range test."""
 
@@ -182,6 +210,8 @@ ScheduleConfig = Annotated[
     | Triangular
     | OneCycle
     | WarmupStableDecay
+    | ReduceOnPlateau
+    | ScheduleFree
     | Ramp,
     Field(discriminator="kind"),
 ]

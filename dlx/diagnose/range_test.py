@@ -1,131 +1,128 @@
-"""The learning-rate range test (Smith 2015): a ramp of rates through the same steps as training, several seeds as lanes.
+"""The learning-rate range test (Smith 2015): a ladder of rates through the same steps as training, many lanes at once.
 
-Nothing is saved and restored: the ramp trains fresh lanes of its own program, and the config that it was given stays as it is.
+Nothing is saved and restored: the test trains fresh lanes of its own program, and the configs that it was given stay as they
+are. A ramp climbs the ladder within one training, a step a rate; in constant mode every rate is a lane of its own.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
 from dlx.config.duration import Duration
-from dlx.config.schedule import Ramp
-from dlx.diagnose.suggest import LEAST_POINTS, end_of, ladder, smooth
-from dlx.errors import ConfigError, UsageError
+from dlx.config.schedule import Constant, Ramp
+from dlx.data import Dataset
+from dlx.diagnose.range_curve import RangeCurve, RangeTest
+from dlx.diagnose.suggest import end_of, smooth
+from dlx.engine import Cohort, Progress
+from dlx.errors import ConfigError
 from dlx.events import Decision, Evaluated, Event
 from dlx.experiment.assemble import assemble, load_data, resolve
+from dlx.experiment.run import loaded
 
 BY_THEMSELVES = ("lbfgs", "rprop")
 """Optimizers that choose their own steps."""
+MEASUREMENTS = 10
+"""Of a lane in constant mode, at most. The last one is read: the mean of the last tenth of the steps, or the validation part's."""
 
 
-@dataclass(frozen=True)
-class RangeTest:
-    """What is tried: `steps` rates from `lowest` to `highest`, under so many seeds."""
+def range_test(
+    configs: Sequence[Experiment], test: RangeTest, weights: Path | None = None
+) -> Generator[Event, None, tuple[RangeCurve, ...]]:
+    """Tests each experiment; those of one structure are lanes of one program. `weights` is a folder of checkpoints to begin with.
 
-    lowest: float = 1e-7
-    highest: float = 10.0
-    steps: int = 100
-    seeds: int = 1
-    linear: bool = False
-    validation: bool = False
-    """Whether the loss of the validation part is read, instead of that of each mini-batch."""
-    beta: float = 0.9
-    """Of the exponential smoothing."""
-    stop: float = 4.0
-    """A seed is over when its smoothed loss is so many times its best, or not finite."""
-
-    def check(self) -> None:
-        """Raises `UsageError` for what cannot be tried."""
-        if not 0 < self.lowest < self.highest:
-            raise UsageError(
-                f"--min-lr {self.lowest:g} --max-lr {self.highest:g}: the first must be above 0, and below the second"
-            )
-        if self.steps < LEAST_POINTS:
-            raise UsageError(f"--steps {self.steps}: fewer than {LEAST_POINTS} say nothing")
-        if not 0 <= self.beta < 1:
-            raise UsageError(f"--smoothing {self.beta:g}: it is at least 0 and below 1; 0 is no smoothing")
-
-
-@dataclass(frozen=True)
-class RangeCurve:
-    """What was measured. Losses are of the weights before the step of that rate; steps that were not taken are NaN."""
-
-    rates: np.ndarray
-    """(steps,)"""
-    losses: np.ndarray
-    """(seeds, steps)"""
-    smoothed: np.ndarray
-    """(seeds, steps), infinite from where a seed is over."""
-
-    @property
-    def median(self) -> np.ndarray:
-        """The middle seed's smoothed loss (steps,); infinite where half of them are over."""
-        return np.median(self.smoothed, axis=0)
-
-    @property
-    def noise(self) -> float:
-        """The standard error of the smoothed loss, from how far the losses of the first quarter lie from it."""
-        first = max(2, self.losses.shape[1] // 4)
-        away = (self.losses - self.smoothed)[:, :first]
-        away = away[np.isfinite(away)]
-        return float(np.std(away)) / np.sqrt(self.losses.shape[0]) if len(away) else 0.0
-
-
-def range_test(config: Experiment, test: RangeTest) -> Iterator[Event | RangeCurve]:
-    """Runs the ramp, and ends with its `RangeCurve`. Raises `UsageError`, and whatever training raises."""
+    Raises `UsageError`, and whatever training raises.
+    """
     test.check()
     engine.configure()
-    if config.optimizer.kind in BY_THEMSELVES:
-        raise ConfigError(f"optimizer {config.optimizer.kind} sets its own step sizes: there is no rate to find")
-    dataset = load_data(config)
-    if test.validation and not len(dataset.validation):
-        raise ConfigError("--validation needs a validation part: set data.validation above 0")
-    if not test.validation:
-        dataset = replace(dataset, validation=dataset.validation.take(np.arange(0)))
-    resolved = resolve(config, dataset)
-    ramps = [_ramp(resolved, test, seed) for seed in range(engine.lanes_for(test.seeds))]
-    assembly = assemble(ramps, dataset)
-    losses = np.full((test.seeds, test.steps), np.nan)
+    for config in configs:
+        if config.optimizer.kind in BY_THEMSELVES:
+            raise ConfigError(f"optimizer {config.optimizer.kind} sets its own step sizes: there is no rate to find")
+        if test.validation and not config.data.validation:
+            raise ConfigError("--validation needs a validation part: set data.validation above 0")
+    programs: dict[object, list[int]] = {}
+    for index, config in enumerate(configs):
+        programs.setdefault(engine.structure(config), []).append(index)
+    curves: dict[int, RangeCurve] = {}
+    dataset, of = None, None
+    for members in programs.values():
+        config = configs[members[0]]
+        if dataset is None or of != config.data:
+            dataset, of = load_data(config), config.data
+            yield loaded(dataset)
+            if not test.validation:  # without a validation part each step's own loss is scored
+                dataset = replace(dataset, validation=dataset.validation.take(np.arange(0)))
+        losses = yield from _losses([resolve(configs[index], dataset) for index in members], dataset, test, weights)
+        for index, measured in zip(members, losses, strict=True):
+            curves[index] = RangeCurve(test.ladder, measured, _smoothed(measured, test))
+    return tuple(curves[index] for index in range(len(configs)))
+
+
+def _losses(
+    configs: Sequence[Experiment], dataset: Dataset, test: RangeTest, weights: Path | None
+) -> Generator[Event, None, np.ndarray]:
+    """The losses (configs, seeds, rates) of configs of one structure."""
+    starts = test.ladder if test.steps else test.ladder[:1]
+    wanted = [_tried(config, test, seed, rate) for config, seed, rate in product(configs, range(test.seeds), starts)]
+    filled = [*wanted, *[wanted[-1]] * (engine.lanes_for(len(wanted)) - len(wanted))]
+    cohort = assemble(filled, dataset).cohort
+    progress = yield from (cohort.start() if weights is None else cohort.begin_with(weights))
+    measured = np.full((len(wanted), cohort.plan.evaluations), np.nan)
+    yield from _train(cohort, progress, measured, test)
+    if test.steps is not None:
+        measured = measured[:, -1:]
+    return measured.reshape(len(configs), test.seeds, test.rates)
+
+
+def _train(cohort: Cohort, progress: Progress, measured: np.ndarray, test: RangeTest) -> Iterator[Event]:
+    """Trains, and writes down each evaluation's losses (lanes, evaluations) until all lanes are over."""
     loss = f"{'validation' if test.validation else 'train'}/loss"
-    cohort = assembly.cohort
-    progress = yield from cohort.start()
-    training, answer = cohort.train(progress, Decision(max_steps=1)), None
+    every, lanes = cohort.plan.evaluate_every, len(measured)
+    training, answer = cohort.train(progress, Decision(max_steps=every)), None
     while True:
         try:
             event = training.send(answer)
         except StopIteration:
-            break
+            return
         yield event
         over = False
         if isinstance(event, Evaluated):
-            losses[:, event.step - 1] = [lane.get(loss, np.inf) for lane in event.metrics[: test.seeds]]
-            ends = [end_of(smooth(seed[: event.step], test.beta), test.stop) for seed in losses]
-            over = all(end < event.step for end in ends)
-        answer = Decision(stop=over, max_steps=1)
-    smoothed = np.array([_until_over(smooth(seed, test.beta), test.stop) for seed in losses])
-    yield RangeCurve(ladder(test.lowest, test.highest, test.steps, linear=test.linear), losses, smoothed)
+            at = -(-event.step // every)
+            measured[:, at - 1] = [lane.get(loss, np.inf) for lane in event.metrics[:lanes]]
+            if test.steps is None:
+                over = all(end_of(smooth(lane[:at], test.beta), test.stop) < at for lane in measured)
+        answer = Decision(stop=over, max_steps=every)
 
 
-def _ramp(config: Experiment, test: RangeTest, seed: int) -> Experiment:
-    """The config with the ladder as its schedule, scored after every step."""
-    one = Duration(1, "steps")
-    ramp = Ramp(to=test.highest / test.lowest, shape="linear" if test.linear else "exponential")
+def _tried(config: Experiment, test: RangeTest, seed: int, rate: float) -> Experiment:
+    """The config under the ladder, or under one rate of it, with its evaluations where losses are read."""
+    if test.steps is None:
+        steps, every = test.rates, 1
+        schedule = Ramp(to=test.highest / test.lowest, shape="linear" if test.linear else "exponential")
+    else:
+        steps, every, schedule = test.steps, max(1, -(-test.steps // MEASUREMENTS)), Constant()
     train = config.train.model_copy(
         update={
-            "duration": Duration(test.steps, "steps"),
-            "evaluate_every": one,
+            "duration": Duration(steps, "steps"),
+            "evaluate_every": Duration(every, "steps"),
             "patience": None,
             "monitor": None,
             "seed": (config.train.seed + seed) % 2**32,
         }
     )
-    optimizer = config.optimizer.model_copy(update={"lr": test.lowest})
-    return config.model_copy(update={"train": train, "optimizer": optimizer, "schedule": ramp, "replay": ()})
+    optimizer = config.optimizer.model_copy(update={"lr": float(rate)})
+    return config.model_copy(update={"train": train, "optimizer": optimizer, "schedule": schedule, "replay": ()})
 
 
-def _until_over(smoothed: np.ndarray, stop: float) -> np.ndarray:
-    smoothed[end_of(smoothed, stop) :] = np.inf
+def _smoothed(losses: np.ndarray, test: RangeTest) -> np.ndarray:
+    """Smoothed losses (seeds, rates) of raw ones, infinite where a seed is over. In constant mode a rate ends only itself."""
+    if test.steps is not None:
+        return np.where(np.isfinite(losses), losses, np.inf)
+    smoothed = np.array([smooth(seed, test.beta) for seed in losses])
+    for seed in smoothed:
+        seed[end_of(seed, test.stop) :] = np.inf
     return smoothed

@@ -5,11 +5,13 @@ rate: the ladder is even there, and a slope against the rate itself would only f
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from dlx.errors import UsageError
 
 LEAST_POINTS = 10
 """Fewer say nothing."""
@@ -18,7 +20,7 @@ FALL = 0.05
 NOISE = 4.0
 """And by more than so many standard errors of the smoothed loss: the lowest of a hundred that only scatter is 2.5 below them."""
 AGREED, LOOSE = 3.0, 10.0
-"""Rules that lie within this factor of one another agree, or roughly do."""
+"""The two rules that recommend agree within this factor, or roughly do."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Reading:
     """The upper one: just before the loss stops falling."""
     confidence: str
     why: str
+
+
+Rules = Callable[[np.ndarray, np.ndarray, int], Reading]
+"""From rates (n,), losses (n,) and the number of the lowest to what they say."""
 
 
 def smooth(losses: ArrayLike, beta: float) -> np.ndarray:
@@ -74,43 +80,84 @@ def end_of(smoothed: ArrayLike, factor: float) -> int:
     return int(np.argmax(over)) if over.any() else len(values)
 
 
-def read(rates: ArrayLike, smoothed: ArrayLike, noise: float = 0.0, *, skip_start: int = 0, skip_end: int = 0) -> Reading:
+def read(
+    rates: ArrayLike,
+    smoothed: ArrayLike,
+    noise: float = 0.0,
+    rules: Rules | None = None,
+    *,
+    skip_start: int = 0,
+    skip_end: int = 0,
+) -> Reading:
     """Reads the curve of smoothed losses (steps,) at rates (steps,). `noise` is the standard error of the smoothed loss.
 
-    The first and last points can be skipped. Raises `ValueError` when fewer than `LEAST_POINTS` are left.
+    `rules` read a curve that falls: `ramp_rules` unless told, `constant_rules` where every rate has trained by itself.
+    The first and last points can be skipped. Raises `UsageError` when that leaves fewer than `LEAST_POINTS`.
     """
     x, y = np.asarray(rates, np.float64), np.asarray(smoothed, np.float64)
     stop = len(x) - skip_end
     x, y = x[skip_start:stop], y[skip_start:stop]
-    finite = np.isfinite(y)
-    x, y = x[finite], y[finite]
     if len(x) < LEAST_POINTS:
-        raise ValueError(f"{len(x)} points are left of the curve; it takes {LEAST_POINTS}: skip fewer, or take more steps")
+        raise UsageError(
+            f"--skip-start {skip_start} --skip-end {skip_end} leave {len(x)} points of the curve, and it takes {LEAST_POINTS}: "
+            "skip fewer"
+        )
+    finite = np.isfinite(y)
+    if finite.sum() < LEAST_POINTS:
+        return Reading((), None, None, None, "none", _no_points(x, finite))
+    x, y = x[finite], y[finite]
     lowest = int(np.argmin(y))
-    start = float(np.median(y[: max(3, len(y) // 10)]))
+    start = _start(y)
     fall = start - y[lowest]
     if fall <= max(FALL * abs(start), NOISE * noise):
         return Reading((), None, None, None, "none", _no_fall(x, y, lowest, fall, noise))
+    return (rules or ramp_rules)(x, y, lowest)
+
+
+def ramp_rules(x: np.ndarray, y: np.ndarray, lowest: int) -> Reading:
+    """What people read of a ramp's smoothed losses y (n,) at rates x (n,), whose minimum is number `lowest`.
+
+    Recommended is the geometric mean of two rules that look at no slope: `descent` and `minimum/10`. Of some 45 rules and
+    combinations it came nearest to the best rate for 1cycle, over eleven problems (`benchmarks/lrfind_vs_peers.py` measures three).
+    The others are for those who know them: they lie low, and move with the noise of single steps.
+    """
     suggestions = _suggestions(x, y, lowest)
-    logs = sorted(math.log10(each.rate) for each in suggestions)
-    spread = 10 ** (logs[-1] - logs[0])
-    recommended = 10 ** float(np.median(logs))
-    confidence = "high" if spread <= AGREED else "fair" if spread <= LOOSE else "low"
-    top = int(np.argmax(y[: lowest + 1]))
+    rates = {each.rule: each.rate for each in suggestions}
+    between = sorted((rates["descent"], rates["minimum/10"]))
+    spread = between[1] / between[0]
     return Reading(
         suggestions,
-        recommended,
-        base=_crossing(x, y, top, lowest, 0.1),
-        peak=_crossing(x, y, top, lowest, 0.9),
-        confidence=confidence,
-        why=f"the median of {len(suggestions)} rules, which lie within a factor of {spread:.2g}",
+        recommended=math.sqrt(between[0] * between[1]),
+        base=_done(x, y, lowest, 0.1),
+        peak=_done(x, y, lowest, 0.9),
+        confidence="high" if spread <= AGREED else "fair" if spread <= LOOSE else "low",
+        why=f"between descent and minimum/10, which are a factor of {spread:.2g} apart",
+    )
+
+
+def constant_rules(x: np.ndarray, y: np.ndarray, lowest: int) -> Reading:
+    """What losses y (n,) after some steps at each of the rates x (n,) say: the lowest is the best, and nothing has to be inferred."""
+    top = int(np.argmax(y[: lowest + 1]))
+    good = y <= y[lowest] + 0.1 * (y[top] - y[lowest])
+    first, last = (int(each) for each in np.flatnonzero(good)[[0, -1]])
+    width = float(x[last] / x[first])
+    return Reading(
+        (Suggestion("minimum", float(x[lowest]), "the rate with the lowest loss after these steps"),),
+        recommended=float(x[lowest]),
+        base=float(x[first]),
+        peak=float(x[last]),
+        confidence="high" if width <= 3 * AGREED else "fair" if width <= 3 * LOOSE else "low",
+        why=f"the lowest loss; rates within a factor of {width:.2g} come within a tenth of the fall to it",
     )
 
 
 def steepest(rates: np.ndarray, losses: np.ndarray, lowest: int) -> float:
-    """Where the loss falls fastest per decade, before its minimum."""
-    slope = np.gradient(losses, np.log10(rates))
-    return float(rates[int(np.argmin(slope[: lowest + 1]))])
+    """In the middle of the decade in which the loss falls most, before its minimum (of a quarter of the range, if that is less)."""
+    x = np.log10(rates)
+    half = min(1.0, (x[-1] - x[0]) / 4) / 2
+    inside = np.flatnonzero((x >= x[0] + half) & (x <= x[lowest]))
+    fall = np.interp(x[inside] - half, x, losses) - np.interp(x[inside] + half, x, losses)
+    return float(rates[inside[int(np.argmax(fall))]]) if len(inside) else float(rates[lowest])
 
 
 def valley(rates: np.ndarray, losses: np.ndarray) -> float:
@@ -152,24 +199,37 @@ def knee(rates: np.ndarray, losses: np.ndarray, top: int, lowest: int) -> float:
 def _suggestions(x: np.ndarray, y: np.ndarray, lowest: int) -> tuple[Suggestion, ...]:
     top = int(np.argmax(y[: lowest + 1]))
     found: Mapping[str, tuple[float, str]] = {
-        "steepest": (steepest(x, y, lowest), "where the loss falls fastest per decade of the rate"),
-        "valley": (valley(x, y), "in the middle third of the longest run of falling losses"),
+        "descent": (_done(x, y, lowest, 0.7), "where 70 % of the fall to the lowest loss is done"),
         "minimum/10": (float(x[lowest]) / 10, "a tenth of the rate with the lowest loss"),
+        "valley": (valley(x, y), "in the middle third of the longest run of falling losses"),
+        "steepest": (steepest(x, y, lowest), "in the middle of the decade in which the loss falls most"),
         "slide": (slide(x, y), "from the right, where the slopes at both ends of 15 steps become the same"),
         "knee": (knee(x, y, top, lowest), "where the curve bends down, farthest from its chord"),
     }
     return tuple(Suggestion(rule, rate, why) for rule, (rate, why) in found.items())
 
 
-def _crossing(x: np.ndarray, y: np.ndarray, top: int, lowest: int, share: float) -> float:
-    """The first rate at which so much of the fall from the top to the minimum is done."""
-    level = y[top] - share * (y[top] - y[lowest])
-    below: Sequence[int] = np.flatnonzero(y[top : lowest + 1] <= level).tolist()
-    return float(x[top + below[0]])
+def _start(y: np.ndarray) -> float:
+    """The loss that a curve begins at: the median of its first tenth."""
+    return float(np.median(y[: max(3, len(y) // 10)]))
+
+
+def _done(x: np.ndarray, y: np.ndarray, lowest: int, share: float) -> float:
+    """The last rate before the minimum at which so much of the fall from the start is still not done."""
+    level = _start(y) - share * (_start(y) - y[lowest])
+    above = np.flatnonzero(y[: lowest + 1] > level)
+    return float(x[above[-1]] if len(above) else x[0])
+
+
+def _no_points(x: np.ndarray, finite: np.ndarray) -> str:
+    return (
+        f"no falling region: the loss explodes, or is no number, at all but {finite.sum()} of the {len(x)} rates from {x[0]:.2g} "
+        "on: try lower ones, or look at the data"
+    )
 
 
 def _no_fall(x: np.ndarray, y: np.ndarray, lowest: int, fall: float, noise: float) -> str:
     seen = f"from {x[0]:.2g} on the smoothed loss falls by {fall:.2g}, to {y[lowest]:.4g}"
     if 0 < fall <= NOISE * noise:
-        return f"no falling region: {seen}, which is within its noise ({noise:.2g})"
+        return f"no falling region: {seen}, less than {NOISE:g} times its noise ({noise:.2g})"
     return f"no falling region: {seen}: it rises, or stays where it is. Is the network trained already, or the range too high?"

@@ -3,6 +3,8 @@
 from dlx.engine.checkpoint import newest_checkpoint as newest_checkpoint
 from dlx.engine.checkpoint import newest_step as newest_step
 from dlx.engine.checkpoint import write_atomically as write_atomically
+from dlx.engine.cohort import RAW as RAW
+from dlx.engine.cohort import TRAIN_SAMPLE as TRAIN_SAMPLE
 from dlx.engine.cohort import Cohort as Cohort
 from dlx.engine.cohort import Plan as Plan
 from dlx.engine.cohort import Progress as Progress

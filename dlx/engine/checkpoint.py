@@ -60,19 +60,18 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
 
     Raises `DataError` when no file is intact, or when an intact one is of another architecture.
     """
-    damaged: list[str] = []
-    for path in _newest_first(folder):
-        try:
-            arrays, state = _read(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            damaged.append(f"{path.name} ({_first_line(error)})")
-            continue
-        tree = _shaped(arrays, template, path)
-        return Checkpoint(state["step"], tree, state["numbers"], state["pending"], tuple(damaged))
-    found = (
-        f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
-    )
-    raise DataError(f"{found}; train again under a new name")
+    path, arrays, state, damaged = _newest_intact(folder)
+    return Checkpoint(state["step"], _shaped(arrays, template, path), state["numbers"], state["pending"], damaged)
+
+
+def read_weights(folder: Path, template: Any) -> Any:
+    """The best weights alone of the newest intact checkpoint, as a pytree like `template` (whose leaves carry a lane axis).
+
+    However they were trained: the optimizer's state is not looked at. Raises `DataError` as `read_checkpoint`.
+    """
+    path, arrays, _, _ = _newest_intact(folder)
+    best = {name.removeprefix("1/"): array for name, array in arrays.items() if name.startswith("1/")}
+    return _shaped(best, template, path)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -105,6 +104,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):  # there may be nothing to remove; the first error is the one to tell
             temporary.unlink()
         raise CannotWriteError(f"{path}: cannot be written: {error.strerror}; free space or choose another --store") from error
+
+
+def _newest_intact(folder: Path) -> tuple[Path, dict[str, np.ndarray], Any, tuple[str, ...]]:
+    """The newest file that can be read, its arrays, its numbers, and the newer ones that could not be read, with why."""
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            arrays, state = _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            damaged.append(f"{path.name} ({_first_line(error)})")
+            continue
+        return path, arrays, state, tuple(damaged)
+    found = (
+        f"every checkpoint in {folder} is damaged: {', '.join(damaged)}" if damaged else f"there is no checkpoint in {folder}"
+    )
+    raise DataError(f"{found}; train again under a new name")
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], Any]:

@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from dlx.config.schedule import ReduceOnPlateau
 from dlx.data import batch_rows
-from dlx.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from dlx.engine.checkpoint import Checkpoint, read_checkpoint, read_weights, write_checkpoint
 from dlx.engine.placement import host
+from dlx.engine.plateau import Plateau, after_evaluation
 from dlx.engine.program import Name, Program
 from dlx.engine.state import LaneState, judged
 from dlx.errors import DataError
@@ -22,6 +24,8 @@ from dlx.tasks import LearnerState
 
 CONTINUE = Decision()
 """The answer that changes nothing."""
+RAW = "raw_"
+"""Before the name of a metric of weights that are averaged: `validation/raw_loss`."""
 TRAIN_SAMPLE = 10_000
 """At most so many training examples are scored at the end, to tell overfitting."""
 
@@ -99,6 +103,17 @@ class Cohort:
             np.full(k, -1),
             pending={},
         )
+
+    def begin_with(self, folder: Path) -> Generator[Event, Decision | None, Progress]:
+        """Lanes at step 0 that all have the best weights of the newest intact checkpoint of a folder, under fresh optimizers.
+
+        Raises `DataError` when there is none, or when it is of another architecture.
+        """
+        weights = read_weights(folder, judged(self.program.lane_state.learner))
+        progress = yield from self.start()
+        learner = self.program.join([weights] * self.lanes)
+        lanes = progress.lanes._replace(learner=progress.lanes.learner._replace(params=learner.params, rest=learner.rest))
+        return replace(progress, lanes=lanes)
 
     def restore(self, folders: Sequence[Path]) -> Generator[Event, Decision | None, Progress]:
         """The lanes as the newest intact checkpoints of the given folders (one per lane) left them.
@@ -213,22 +228,34 @@ class Cohort:
         return self._metrics(lanes, "train")
 
     def _evaluate(self, progress: Progress, train: Sequence[Mapping[str, float]]) -> tuple[Progress, Evaluated]:
-        """Scores the validation part and keeps what is best. Without one, the training metrics decide."""
+        """Scores the validation part and keeps what is best. Without one, the training metrics decide.
+
+        Where weights are averaged, the average has the plain names, and the raw weights are scored beside it.
+        """
         split = "validation" if self.program.feed.sizes["validation"] else "train"
+        program = self._program_at(progress.step)
+        raw = judged(progress.lanes.learner)
+        weights = self._averaged(progress) if program.averages else raw
         if split == "validation":
-            program = self._program_at(progress.step)
-            metrics = self._metrics(program.evaluate(judged(progress.lanes.learner), split), split)
+            metrics = self._metrics(program.evaluate(weights, split), split)
+            if program.averages:
+                beside = self._metrics(program.evaluate(raw, split), split, RAW)
+                metrics = tuple({**lane, **other} for lane, other in zip(metrics, beside, strict=True))
         else:
             metrics = tuple(dict(lane) for lane in train)
+        if f"/{RAW}" in self.plan.monitor:
+            weights = raw
         value = np.array([lane.get(self.plan.monitor, np.nan) for lane in metrics])
         better = value > progress.best_value if self.plan.maximize else value < progress.best_value
         counts = ~progress.out
         # A score can look good while the weights are no numbers: the first of several NaNs counts as the largest logit.
-        progress = self._mark_ruined(progress, [lane.get(f"{split}/loss", np.nan) for lane in metrics])
+        loss = f"{split}/{RAW}loss" if split == "validation" and program.averages else f"{split}/loss"
+        progress = self._mark_ruined(progress, [lane.get(loss, np.nan) for lane in metrics])
+        progress = self._slow_down(progress, value)
         improved = better & ~progress.out
         best = progress.best
         if improved.any():
-            best = self.program.keep(improved, judged(progress.lanes.learner), best)
+            best = self.program.keep(improved, weights, best)
         stale = np.where(improved, 0, progress.stale + 1)
         stops = (progress.stopped_at < 0) & (stale >= self.plan.patience if self.plan.patience else False)
         progress = replace(
@@ -255,16 +282,31 @@ class Cohort:
         at[ruined] = progress.step
         return replace(progress, lanes=progress.lanes._replace(diverged_at=self.program.spread(at)))
 
-    def _metrics(self, lanes: Sequence[Mapping[str, np.ndarray]], split: str) -> tuple[dict[str, float], ...]:
+    def _averaged(self, progress: Progress) -> LearnerState:
+        """The learners with their averaged weights."""
+        sizes = self.program.feed.sizes
+        rows = batch_rows(self.plan.data_seed, 0, self.program.shapes.statistics, sizes["train"], self.plan.batch_size)
+        return self._program_at(progress.step).average(progress.lanes.learner, self.program.feed.rows("train", rows))
+
+    def _slow_down(self, progress: Progress, values: np.ndarray) -> Progress:
+        """Under a schedule that looks at plateaus, with what it makes of the monitored values (K,)."""
+        schedule = self._program_at(progress.step).configs.schedule
+        if not isinstance(schedule, ReduceOnPlateau):
+            return progress
+        plateau = after_evaluation(host(schedule), progress.lanes.plateau, values, maximize=self.plan.maximize)
+        return replace(progress, lanes=progress.lanes._replace(plateau=Plateau(*map(self.program.spread, plateau))))
+
+    def _metrics(self, lanes: Sequence[Mapping[str, np.ndarray]], split: str, mark: str = "") -> tuple[dict[str, float], ...]:
         """Metrics named `split/metric`; none for a lane that has counted nothing (it diverged before)."""
         task = self.program.task
         return tuple(
-            {f"{split}/{name}": value for name, value in task.metrics(sums).items()} if sums.get("count", 0) else {}
+            {f"{split}/{mark}{name}": value for name, value in task.metrics(sums).items()} if sums.get("count", 0) else {}
             for sums in lanes
         )
 
     def _needed(self) -> tuple[Name, ...]:
-        return ("train", "keep", "evaluate") if self.program.feed.sizes["validation"] else ("train", "keep")
+        evaluate: tuple[Name, ...] = ("evaluate",) if self.program.feed.sizes["validation"] else ()
+        return ("train", "keep", *evaluate, *(("average",) if self.program.averages else ()))
 
     def _compile(self, name: Name) -> Generator[Event, Decision | None, Decision]:
         """Compiles a function unless it is compiled, and returns the answer to that."""

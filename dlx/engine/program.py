@@ -19,10 +19,11 @@ from dlx.engine.feed import Feed
 from dlx.engine.lanes import register_configs
 from dlx.engine.placement import Placement, has_convolution, host
 from dlx.engine.state import DeviceData, LaneState, judged, select
-from dlx.engine.step import evaluate_lane, init_lane, train_lane
-from dlx.tasks import Task
+from dlx.engine.step import average_lane, evaluate_lane, init_lane, train_lane
+from dlx.optim import averages
+from dlx.tasks import LearnerState, Task
 
-Name = Literal["init", "train", "evaluate", "keep"]
+Name = Literal["init", "train", "evaluate", "keep", "average"]
 
 # LLVM spends most of the start-up on the random numbers of `init`; at level 1 that costs a fifth and nothing is slower.
 _QUICK: Final = {"xla_backend_optimization_level": 1}
@@ -38,6 +39,8 @@ class Shapes:
     eval_batch: int
     eval_batches: int
     """Batches of one call to evaluate."""
+    statistics: int
+    """Batches from which running statistics of averaged weights are measured."""
 
 
 class Program:
@@ -100,6 +103,16 @@ class Program:
             total = {name: total[name] + s for name, s in merged.items()} if total else merged
         return [{name: s[lane] for name, s in total.items()} for lane in range(self.placement.lanes)]
 
+    @property
+    def averages(self) -> bool:
+        """Whether other weights than the raw ones are judged."""
+        return averages(self.configs.averaging, self.configs.schedule)
+
+    def average(self, learner: LearnerState, rows: np.ndarray) -> LearnerState:
+        """The learners as they are judged, (K, ...); `rows` (statistics, batch) are training examples for running statistics."""
+        data, rows = self.feed.place(rows)
+        return self.compile("average")(self.configs, learner, data, rows)
+
     def keep(self, mask: np.ndarray, new: Any, old: Any) -> Any:
         """Lane by lane `new` where `mask` (K,) holds, else `old`. Donates `old`."""
         return self.compile("keep")(mask, new, old)
@@ -146,6 +159,10 @@ class Program:
                 data = self.feed.shapes(shapes.eval_batches, shapes.eval_batch)
                 rows = jax.ShapeDtypeStruct((shapes.eval_batches, shapes.eval_batch), jnp.int32)
                 return self._spread_evaluate, (self.configs, judged(self.lane_state.learner), data, rows, integer), ()
+            case "average":
+                data = self.feed.shapes(shapes.statistics, shapes.batch)
+                rows = jax.ShapeDtypeStruct((shapes.statistics, shapes.batch), jnp.int32)
+                return self._spread_average, (self.configs, self.lane_state.learner, data, rows), ()
             case "keep":
                 learner = judged(self.lane_state.learner)
                 return select, (jax.ShapeDtypeStruct((self.placement.lanes,), jnp.bool_), learner, learner), (2,)
@@ -159,6 +176,10 @@ class Program:
     def _spread_train(self, configs: Any, lanes: Any, data: Any, rows: Any, start: Any, count: Any) -> Any:
         one = self.placement.spread(lambda laned, shared: train_lane(self.task, *laned, *shared))
         return one((configs, lanes), (data, rows, start, count))
+
+    def _spread_average(self, configs: Any, learner: Any, data: Any, rows: Any) -> Any:
+        one = self.placement.spread(lambda laned, shared: average_lane(self.task, *laned, *shared))
+        return one((configs, learner), (data, rows))
 
     def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, size: Any) -> Any:
         one = self.placement.spread(lambda laned, shared: evaluate_lane(self.task, *laned, *shared))

@@ -14,6 +14,8 @@ class LaneState(NamedTuple):
 
     learner: LearnerState
     diverged_at: jax.Array
+    plateau: Any = ()
+    """A `Plateau` under a schedule that has them."""
 
 
 class DeviceData(NamedTuple):
@@ -35,8 +37,8 @@ def step_key(seed: jax.Array | int, stream: str, step: jax.Array | int) -> jax.A
 
 
 def judged(learner: LearnerState) -> LearnerState:
-    """The part of a learner that evaluation needs: no optimizer state."""
-    return learner._replace(opt=())
+    """The part of a learner that evaluation needs: its raw weights and statistics."""
+    return learner._replace(opt=(), average=())
 
 
 def select(mask: jax.Array, new: Any, old: Any) -> Any:

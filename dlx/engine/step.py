@@ -1,10 +1,14 @@
 """The work of one lane: initialize, take a chunk of steps, score a part. Every entry point of dlx runs these three."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from dlx.config import Experiment
-from dlx.engine.state import DeviceData, LaneState, select, step_key
+from dlx.engine.plateau import reduced, start_plateau
+from dlx.engine.state import DeviceData, LaneState, judged, select, step_key
+from dlx.optim import needs_statistics
 from dlx.tasks import Batch, LearnerState, Sums, Task
 
 
@@ -38,7 +42,7 @@ def init_lane(task: Task, config: Experiment, data: DeviceData, rows: jax.Array)
     """A fresh lane. The seed alone decides its parameters."""
     example = take(data, rows, jnp.ones(rows.shape, jnp.float32))
     learner = task.init(config, example, step_key(config.train.seed, "init", 0))
-    return LaneState(learner, jnp.full((), -1, jnp.int32))
+    return LaneState(learner, jnp.full((), -1, jnp.int32), start_plateau(config.schedule))
 
 
 def train_lane(
@@ -50,6 +54,7 @@ def train_lane(
     The count is a traced number, so that one program serves every length up to the chunk.
     """
     weight = jnp.ones(rows.shape[1:], jnp.float32)
+    config = reduced(config, lane.plateau)
 
     def advance(lane: LaneState, index: jax.Array) -> tuple[LaneState, Sums]:
         step = start + index
@@ -64,6 +69,7 @@ def train_lane(
         frozen = LaneState(
             select(healthy & finite, learner, lane.learner),
             jnp.where(healthy & ~finite, step, lane.diverged_at),
+            lane.plateau,
         )
         return frozen, jax.tree.map(lambda s: jnp.where(healthy & finite, s, 0), sums)
 
@@ -76,6 +82,38 @@ def train_lane(
     history = jax.tree.map(lambda s: jnp.zeros((rows.shape[0], *s.shape), s.dtype), shapes)
     lane, history = jax.lax.fori_loop(0, count, body, (lane, history))
     return lane, history, task.rates(config, start + count - 1)
+
+
+def average_lane(task: Task, config: Experiment, learner: LearnerState, data: DeviceData, rows: jax.Array) -> LearnerState:
+    """The learner as it is judged: its averaged weights, with running statistics that fit them.
+
+    Those that nobody has averaged become the means over batches `rows` (batches, b) in training. A batch moves a statistic from s
+    to m * s + (1 - m) * x, where its own x and the momentum m do not depend on s. From zero that is (1 - m) * x; and once more from
+    there it is 1 + m times as much, which tells m. What is no such average stays as it is.
+    """
+    state = judged(task.averaged(learner))
+    if not needs_statistics(config.averaging, config.schedule) or not jax.tree.leaves(state.rest):
+        return state
+    weight, key = jnp.ones(rows.shape[1:], jnp.float32), step_key(config.train.seed, "statistics", 0)
+    nothing = jax.tree.map(jnp.zeros_like, state.rest)
+
+    def after(rest: Any, index: jax.Array | int) -> Any:
+        batch = take(data, rows[index], weight)
+        return task.statistics(config, state._replace(rest=rest), batch, jax.random.fold_in(key, index))
+
+    def mean(old: jax.Array, total: jax.Array, once: jax.Array, twice: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(old.dtype, jnp.floating):
+            return old
+        moved = jnp.sum(jnp.abs(once))
+        momentum = jnp.sum(jnp.abs(twice)) / jnp.where(moved > 0, moved, 1.0) - 1
+        return jnp.where(moved > 0, total / rows.shape[0] / (1 - momentum), old).astype(old.dtype)
+
+    def body(index: jax.Array, total: Any) -> Any:
+        return jax.tree.map(jnp.add, total, after(nothing, index))
+
+    once = after(nothing, 0)
+    total = jax.lax.fori_loop(0, rows.shape[0], body, nothing)
+    return state._replace(rest=jax.tree.map(mean, state.rest, total, once, after(once, 0)))
 
 
 def evaluate_lane(

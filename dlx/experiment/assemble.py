@@ -14,7 +14,7 @@ from dlx.config.model import ModelConfig
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
 from dlx.errors import ConfigError
-from dlx.optim import check_schedule
+from dlx.optim import averages, check_schedule
 from dlx.tasks import Task, build_task, default_task, target_kind
 
 MAX_CHUNK = 1000
@@ -146,7 +146,8 @@ def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     chunk = min(plan.evaluate_every, plan.total_steps, MAX_CHUNK)
     largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), 10_000))
     eval_batch = min(EVAL_BATCH, largest)
-    shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch))
+    statistics = max(1, min(plan.steps_per_epoch, engine.TRAIN_SAMPLE // plan.batch_size))
+    shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch), statistics)
     if resident:
         return shapes
     example = dataset.train.inputs[:1].nbytes + dataset.train.targets[:1].nbytes
@@ -154,6 +155,7 @@ def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     return replace(
         shapes,
         chunk=max(1, min(shapes.chunk, most // shapes.batch)),
+        statistics=max(1, min(shapes.statistics, most // shapes.batch)),
         eval_batches=max(1, min(shapes.eval_batches, most // shapes.eval_batch)),
     )
 
@@ -168,16 +170,20 @@ def _batch_size(config: Experiment, examples: int) -> int:
             return size
 
 
-def monitored(dataset: Dataset, task: Task) -> dict[str, bool]:
-    """The metrics that a run can be judged by, the task's own first, and whether more of each is better."""
-    held_out = len(dataset.validation) > 0
-    split, metrics = ("validation", tuple(task.scores)) if held_out else ("train", task.running_scores)
-    return {f"{split}/{metric}": task.scores[metric] for metric in metrics}
+def monitored(config: Experiment, dataset: Dataset, task: Task) -> dict[str, bool]:
+    """The metrics that a run can be judged by, the task's own first, and whether more of each is better.
+
+    Where weights are averaged, those of the raw weights come last.
+    """
+    if not len(dataset.validation):
+        return {f"train/{metric}": task.scores[metric] for metric in task.running_scores}
+    marks = ("", engine.RAW) if averages(config.averaging, config.schedule) else ("",)
+    return {f"validation/{mark}{metric}": more for mark in marks for metric, more in task.scores.items()}
 
 
 def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, bool]:
     """The metric that decides what is best, and whether more of it is better."""
-    allowed = monitored(dataset, task)
+    allowed = monitored(config, dataset, task)
     name = config.train.monitor or next(iter(allowed))
     if name not in allowed:
         raise ConfigError(f"train.monitor is {name!r}; this run can monitor {', '.join(allowed)}")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from dlx import engine
@@ -19,6 +19,9 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
 from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
+Tune = Callable[[Experiment], Generator[Event, None, tuple[Experiment, Mapping[str, Any]]]]
+"""Finds an experiment's rate: the experiment under it, and what is to be remembered of how it was found."""
+
 
 def start(
     config: Experiment,
@@ -27,12 +30,18 @@ def start(
     name: str | None = None,
     max_seconds: float | None = None,
     unless_named: bool = False,
+    tune: Tune | None = None,
 ) -> Iterator[Event]:
-    """Trains a config as a new run. Ends with `Finished`, or with a `DlxError` that the record holds too.
+    """Trains a config as a new run, under the rate that `tune` finds. Ends with `Finished`, or with a `DlxError` that the record
+    holds too.
 
     With `unless_named` a run of that name that another process has just started is a `BusyError`.
     """
     watch, deadline = _begin(max_seconds)
+    found: Mapping[str, Any] = {}
+    if tune is not None:  # nothing is stored yet, so nothing has to be saved when a signal comes
+        config, found = yield from tune(config)
+        watch.lap("lr-find")
     with Interrupts() as interrupts, Heartbeat(store):
         dataset = load_data(config)
         watch.lap("data")
@@ -45,6 +54,7 @@ def start(
             "git": commit,
             "data": fingerprint(dataset),
             "sources": sources(assembly.config),
+            **({"lr_find": found} if found else {}),
         }
         run_id = start_run(
             store,
@@ -121,17 +131,21 @@ def _continue(run: RunRecord, session: Session) -> Generator[Event, Decision | N
     return progress
 
 
-def resume_or_start(config: Experiment, store: Store, *, name: str, max_seconds: float | None = None) -> Iterator[Event]:
+def resume_or_start(
+    config: Experiment, store: Store, *, name: str, max_seconds: float | None = None, tune: Tune | None = None
+) -> Iterator[Event]:
     """What cron wants: continues the newest run of a name if it is unfinished, reports it if complete, else starts it.
 
+    A run that is there keeps the rate that was found for it: `tune` is for a new one.
     Raises `ConfigError` when the run of that name was started with another config.
     """
     run = find_named(store, name)
     if run is None:
-        yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True)
+        yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True, tune=tune)
         return
     stored = validate_stored(run.config, f"run {run.id}")
-    changes = _changes(config, stored)
+    found = {f"{key} was" for key in run.environment.get("lr_find", {}).get("set", {})} if tune is not None else set()
+    changes = [each for each in _changes(config, stored) if not each.startswith(tuple(found))]
     if changes:
         raise ConfigError(
             f"run {run.id} ({name}) was started with another config: {'; '.join(changes)}; choose another --name to train this one"

@@ -1,5 +1,11 @@
 """Optimizers, schedules and penalties, built from configs inside the traced function."""
 
+from dlx.optim.averaging import advance_average as advance_average
+from dlx.optim.averaging import averaged as averaged
+from dlx.optim.averaging import averages as averages
+from dlx.optim.averaging import averaging_rate as averaging_rate
+from dlx.optim.averaging import needs_statistics as needs_statistics
+from dlx.optim.averaging import start_average as start_average
 from dlx.optim.optimizers import build_optimizer as build_optimizer
 from dlx.optim.regularization import is_weight as is_weight
 from dlx.optim.regularization import penalty as penalty

@@ -13,16 +13,18 @@ import optax
 
 from dlx.config import optimizer as kinds
 from dlx.config.optimizer import OptimizerConfig
+from dlx.config.schedule import ScheduleFree
 from dlx.optim.regularization import is_weight
 from dlx.optim.schedules import Schedule
 
 
 def build_optimizer(
-    config: OptimizerConfig, rate: Schedule, momentum: Schedule | None = None
+    config: OptimizerConfig, rate: Schedule, momentum: Schedule | None = None, free: ScheduleFree | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Clipping by value, clipping by norm, then the rule itself.
 
-    A schedule of the `momentum` takes the place of the config's, or of its `b1`, in rules that have one.
+    A schedule of the `momentum` takes the place of the config's, or of its `b1`, in rules that have one. With `free` the rule has
+    none, and becomes schedule-free.
     Its `update` takes `value=`, `grad=` and `value_fn=` beside the gradient, for the rules that look at the loss.
     """
     links: list[optax.GradientTransformation] = []
@@ -31,6 +33,11 @@ def build_optimizer(
     if config.clip_norm is not None:
         links.append(optax.clip_by_global_norm(config.clip_norm))
     key = next((name for name in ("momentum", "b1") if name in type(config).model_fields), None)
+    if free is not None:
+        rule = _rule(config if key is None else config.model_copy(update={key: 0.0}), rate)
+        # Optax counts these steps from 1.
+        free_rule = optax.contrib.schedule_free(rule, lambda count: rate(count - 1), b1=free.b1)
+        return optax.with_extra_args_support(optax.chain(*links, free_rule))
     if momentum is None or key is None:
         return optax.with_extra_args_support(optax.chain(*links, _rule(config, rate)))
     moving = _moving(lambda value: _rule(config.model_copy(update={key: value}), rate), momentum)

@@ -74,7 +74,7 @@ def _phases(config: ScheduleConfig, step: ArrayLike, total: int) -> tuple[jax.Ar
 def _factor(config: ScheduleConfig, t: jax.Array, length: jax.Array, total: int, steps_per_epoch: int) -> jax.Array:
     """What the peak is multiplied by, `t` steps after the warm-up, which leaves `length` steps of the `total`."""
     match config:
-        case kinds.Constant():
+        case kinds.Constant() | kinds.ReduceOnPlateau() | kinds.ScheduleFree():
             return jnp.ones_like(t)
         case kinds.Linear():
             return _between(1.0, config.final, t / length)

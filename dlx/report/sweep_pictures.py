@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 
+from dlx.report.figures import save
 from dlx.report.sweep_plots import (
     Curve,
     Point,
@@ -13,7 +14,6 @@ from dlx.report.sweep_plots import (
     learning_curves,
     parallel_coordinates,
     pareto_front,
-    save,
 )
 from dlx.store import Store, SweepRecord, curves, find_run
 

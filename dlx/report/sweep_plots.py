@@ -3,42 +3,46 @@
 Every function returns a `Figure` of its own; nothing is shown, and pyplot's global state is not touched.
 """
 
-import contextlib
-import itertools
 import json
 import math
-import os
 import re
-import warnings
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import Formatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from dlx.errors import CannotWriteError
+from dlx.report.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SMALL,
+    VERMILLION,
+    PlainTicks,
+    name_axes,
+    new_axes,
+    style,
+    tick_labels,
+    written,
+)
 from dlx.report.words import number, plural
 
-# Okabe and Ito's colours, which the color-blind can tell apart.
-BLUE, ORANGE, VERMILLION, GREEN, BLACK, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#000000", "#7A7A7A"
 COLORS = MappingProxyType({"completed": BLUE, "pruned": ORANGE, "diverged": VERMILLION, "failed": BLACK})
 LOST = ("diverged", "failed", "lost")
 """The statuses of trials that have no value to compare."""
 
-SMALL = 8
-"""Points of the smallest text."""
 LABELLED_FRONT = 12
 """A longer front is drawn without its trials' numbers."""
 LARGEST = 1e100
@@ -70,11 +74,11 @@ class Curve:
 def history(points: Sequence[Point], monitor: str, maximize: bool) -> Figure:
     """What each trial reached, in their order, and the best so far."""
     title = f"{_short(monitor)} of each trial"
-    with _style():
+    with style():
         done = _completed(points)
         if not done:
             return _empty(title, _none_completed(points))
-        figure, axes = _axes(9, 5)
+        figure, axes = new_axes(9, 5)
         pruned = [point for point in points if point.status == "pruned" and _drawable(point.value)]
         limits = _padded(*_span([_value(point) for point in [*done, *pruned]], maximize))
         beyond = 0
@@ -108,7 +112,7 @@ def history(points: Sequence[Point], monitor: str, maximize: bool) -> Figure:
         axes.set_xlim(first - margin, last + margin)
         axes.set_ylim(*limits)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        _name(axes, title, _summary(points, done, maximize), "trial", _short(monitor))
+        name_axes(axes, title, _summary(points, done, maximize), "trial", _short(monitor))
         _legend(figure)
         return figure
 
@@ -118,13 +122,13 @@ def parallel_coordinates(
 ) -> Figure:
     """Completed trials as lines through their searched values to what they reached; an absent value breaks the line."""
     title = f"Searched values and {_short(monitor, 32)}"
-    with _style():
+    with style():
         done = _completed(points)
         if not done:
             return _empty(title, _none_completed(points))
         if not keys:
             return _empty(title, "No value is searched.")
-        figure, axes = _axes(max(8, 1.5 * len(keys) + 3), 6)
+        figure, axes = new_axes(max(8, 1.5 * len(keys) + 3), 6)
         verticals = [_vertical([point.params.get(key, math.nan) for point in done], log=key in log) for key in keys]
         values = np.array([_value(point) for point in done], float)
         low, high = _span(values, maximize)
@@ -155,40 +159,40 @@ def parallel_coordinates(
         axes.spines[:].set_visible(False)
         beyond = int(((values < low) | (values > high)).sum())
         more = f"; {plural(beyond, 'value')} beyond the last axis" if beyond else ""
-        _name(axes, title, _summary(points, done, maximize) + more, "", "")
+        name_axes(axes, title, _summary(points, done, maximize) + more, "", "")
         return figure
 
 
 def importance(importances: Mapping[str, float], monitor: str) -> Figure:
     """Which searched values mattered, as shares of all that mattered."""
     title = f"Importance for {_short(monitor, 32)}"
-    with _style():
+    with style():
         known = {key: max(0.0, float(value)) for key, value in importances.items() if _drawable(value)}
         total = sum(known.values())
         if not total > 0:
             return _empty(title, "No importance is known: it takes several completed trials whose values differ.")
         ranked = sorted(known.items(), key=lambda item: (-item[1], item[0]))
         shares = [100 * value / total for _, value in ranked]
-        figure, axes = _axes(9, 1.8 + 0.36 * len(ranked))
+        figure, axes = new_axes(9, 1.8 + 0.36 * len(ranked))
         bars = axes.barh(range(len(ranked)), shares, color=BLUE, height=0.7)
         axes.bar_label(bars, [_share(share) for share in shares], padding=4, fontsize=SMALL + 1)
         axes.set_yticks(range(len(ranked)), [_short(key) for key, _ in ranked])
         axes.set_ylim(len(ranked) - 0.4, -0.6)  # the most important on top
         axes.set_xlim(0, max(shares) * 1.12)
         axes.grid(visible=False, axis="y")
-        _name(axes, title, f"shares of {plural(len(ranked), 'searched value')}", "share of the importance (%)", "")
+        name_axes(axes, title, f"shares of {plural(len(ranked), 'searched value')}", "share of the importance (%)", "")
         return figure
 
 
 def learning_curves(curves: Sequence[Curve], monitor: str, maximize: bool) -> Figure:
     """The monitored metric of all trials by epoch, the best trial's on top; a pruned one ends in a small cross."""
     title = f"{_short(monitor)} by epoch"
-    with _style():
+    with style():
         drawn = [(curve, *_finite(curve)) for curve in curves]
         drawn = [(curve, x, y) for curve, x, y in drawn if np.isfinite(y).any()]
         if not drawn:
             return _empty(title, "No trial has been evaluated yet.")
-        figure, axes = _axes(9, 5.5)
+        figure, axes = new_axes(9, 5.5)
         healthy = [entry for entry in drawn if entry[0].status not in LOST] or drawn
         best = np.nanmax if maximize else np.nanmin
         ranked = [entry for entry in healthy if entry[0].status == "completed"] or healthy
@@ -226,7 +230,7 @@ def learning_curves(curves: Sequence[Curve], monitor: str, maximize: bool) -> Fi
             handles.append(Line2D([], [], color=_color(status), marker=mark, ms=5, label=f"{counts[status]} {_short(status)}"))
         whole = all((x == np.rint(x)).all() for _, x, _ in drawn)
         axes.xaxis.set_major_locator(MaxNLocator(integer=whole, steps=[1, 2, 5, 10]))
-        _name(axes, title, f"{plural(len(drawn), 'trial')}; {_better(maximize)}", "epoch", _short(monitor))
+        name_axes(axes, title, f"{plural(len(drawn), 'trial')}; {_better(maximize)}", "epoch", _short(monitor))
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL + 1)
         return figure
 
@@ -239,11 +243,11 @@ def pareto_front(
 ) -> Figure:
     """Two objectives of each trial, the front's members joined. Unless told, the points show which way is better."""
     title = f"{_short(names[1], 26)} against {_short(names[0], 26)}"
-    with _style():
+    with style():
         drawn = [entry for entry in values if _drawable(entry[1]) and _drawable(entry[2])]
         if not drawn:
             return _empty(title, "No trial has completed yet with both objectives.")
-        figure, axes = _axes(8, 6)
+        figure, axes = new_axes(8, 6)
         members = sorted((entry for entry in drawn if entry[0] in front), key=lambda entry: entry[1:])
         others = [entry for entry in drawn if entry[0] not in front]
         on, off = (np.array([entry[1:] for entry in part], float).reshape(-1, 2) for part in (members, others))
@@ -257,7 +261,7 @@ def pareto_front(
             else:
                 axes.set(**{f"{name}lim": _padded(low, high)})
         for scale in (axes.xaxis, axes.yaxis):
-            scale.set_major_formatter(_Plain())  # a new scale brought its own
+            scale.set_major_formatter(PlainTicks())  # a new scale brought its own
         box = Bbox.from_extents(axes.get_xlim()[0], axes.get_ylim()[0], axes.get_xlim()[1], axes.get_ylim()[1])
         beyond = sum(not box.contains(x, y) for x, y in off)
         if len(off):
@@ -271,25 +275,11 @@ def pareto_front(
         ways = [
             f"{_short(name, 30)} ({'higher' if high else 'lower'} is better)" for name, high in zip(names, senses, strict=True)
         ]
-        _name(axes, title, details, *(ways if maximize or len(drawn) > 1 else map(_short, names)))
+        name_axes(axes, title, details, *(ways if maximize or len(drawn) > 1 else map(_short, names)))
         _legend(figure)
         if 0 < len(members) <= LABELLED_FRONT:
             _label_front(figure, axes, members)
         return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """As PNG; the file is the old picture or the new one, never half of it. Raises `CannotWriteError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with _style():
-            figure.savefig(temporary, format="png", dpi=150, facecolor="white")
-        temporary.replace(path)
-    except OSError as error:
-        raise CannotWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # there is nothing to remove, unless it was interrupted
-            temporary.unlink()
 
 
 # ------------------------------------------------------------------------------------------------------------ which values
@@ -384,10 +374,10 @@ def _vertical(values: Sequence[Any], *, log: bool) -> _Vertical:
         ticks = [float(tick) for tick in even if low - slack <= tick <= high + slack]
     scale = math.log10 if log else float
     start, width = scale(low), scale(high) - scale(low)
-    named = [((scale(tick) - start) / width, label) for tick, label in zip(ticks, _labels(ticks), strict=True)]
+    named = [((scale(tick) - start) / width, label) for tick, label in zip(ticks, tick_labels(ticks), strict=True)]
     for at, end in ((0.0, low), (1.0, high)):  # how far the trials went, where there is room for it
         if all(abs(at - place) > 0.045 for place, _ in named):
-            named.append((at, _written(end, 0.01 * (abs(end) if log else high - low))))
+            named.append((at, written(end, 0.01 * (abs(end) if log else high - low))))
     return _Vertical(((np.log10(raw) if log else raw) - start) / width, named)
 
 
@@ -440,33 +430,6 @@ def _draw_verticals(axes: Axes, verticals: Sequence[_Vertical]) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------- words
-
-
-class _Plain(Formatter):
-    """Ticks as `_labels` writes them: no offset and no power of ten above the axis."""
-
-    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002
-        return f"{x:.3g}"
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        return _labels([float(value) for value in values])
-
-
-def _labels(ticks: Sequence[float]) -> list[str]:
-    """Three significant digits, or as many as it takes to tell neighbours apart."""
-    near = min(
-        (abs(after - before) for before, after in itertools.pairwise(ticks)), default=0.05 * max(map(abs, ticks), default=0.0)
-    )
-    return [_written(tick, 0.1 * near) for tick in ticks]
-
-
-def _written(value: float, tolerance: float) -> str:
-    """Three significant digits, or as many as come this near to it; whole numbers below a million in full."""
-    if abs(value) < 0.1 * tolerance:
-        return "0"
-    if 1000 <= abs(value) < 1e6 and value == int(value):
-        return str(int(value))
-    return next((text for n in range(3, 17) if abs(float(text := f"{value:.{n}g}") - value) <= tolerance), f"{value:.17g}")
 
 
 def _short(text: str, width: int = 40) -> str:
@@ -522,41 +485,12 @@ def _color(status: str) -> str:
 # ----------------------------------------------------------------------------------------------------------------- figures
 
 
-@contextlib.contextmanager
-def _style() -> Generator[None]:
-    """Matplotlib's own look, whatever the user's settings are; no warning of a name in a script that the font lacks."""
-    with matplotlib.style.context("default"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        yield
-
-
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="#DDDDDD", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=SMALL + 1)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(_Plain())
-    return figure, axes
-
-
-def _name(axes: Axes, title: str, details: str, x: str, y: str) -> None:
-    """The title's second line says what of it is drawn."""
-    axes.set_title(f"{title}\n", loc="left", fontsize=12, fontweight="bold")
-    line = axes.annotate(details, (0, 1), (0, 7), "axes fraction", "offset points", annotation_clip=False)
-    line.set(fontsize=SMALL + 1, color="#444444")
-    axes.set_xlabel(x, fontsize=10)
-    axes.set_ylabel(y, fontsize=10)
-
-
 def _legend(figure: Figure) -> None:
     figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=SMALL + 1)
 
 
 def _empty(title: str, sentence: str) -> Figure:
-    figure, axes = _axes(8, 4)
+    figure, axes = new_axes(8, 4)
     axes.set_axis_off()
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
     axes.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=11, color="#444444", wrap=True, transform=axes.transAxes)

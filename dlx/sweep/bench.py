@@ -190,7 +190,7 @@ class Bench:
     def scores(self, config: Experiment) -> dict[str, bool]:
         """The metrics that a run can be judged by, and whether more of each is better."""
         dataset = self.dataset(config)
-        return monitored(dataset, plan_for(config, dataset)[0])
+        return monitored(config, dataset, plan_for(config, dataset)[0])
 
     def _compiled(self, configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
         """A cohort whose functions are all compiled."""

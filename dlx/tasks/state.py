@@ -26,11 +26,12 @@ class Batch(NamedTuple):
 
 
 class LearnerState(NamedTuple):
-    """One lane's parameters, running statistics and optimizer state. All of it is checkpointed."""
+    """One lane's parameters, running statistics, optimizer state, and averaged weights if any. All of it is checkpointed."""
 
     params: Any
     rest: Any
     opt: Any
+    average: Any = ()
 
 
 class Task(Protocol):
@@ -55,7 +56,15 @@ class Task(Protocol):
         ...
 
     def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
-        """Scores one batch; `state.opt` is not looked at."""
+        """Scores one batch; `state.opt` and `state.average` are not looked at."""
+        ...
+
+    def averaged(self, state: LearnerState) -> LearnerState:
+        """The learner with its averaged weights, where it averages them, in place of the raw ones."""
+        ...
+
+    def statistics(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Any:
+        """The running statistics (`state.rest`) after one more batch of training, with which nothing is learned."""
         ...
 
     def rates(self, config: Experiment, step: jax.Array) -> Sums:

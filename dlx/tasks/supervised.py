@@ -9,9 +9,20 @@ import numpy as np
 import optax
 
 from dlx.config import Experiment
+from dlx.config.schedule import ScheduleFree
 from dlx.data import Spec
 from dlx.data.augment import augment
-from dlx.optim import Schedule, build_momentum, build_optimizer, build_schedule, penalty
+from dlx.optim import (
+    Schedule,
+    advance_average,
+    averaged,
+    averaging_rate,
+    build_momentum,
+    build_optimizer,
+    build_schedule,
+    penalty,
+    start_average,
+)
 from dlx.tasks.network import Network
 from dlx.tasks.state import Batch, Key, LearnerState, Sums
 
@@ -56,7 +67,7 @@ class Supervised:
         """Parameters, running statistics, optimizer state."""
         params, rest = self.network.init(config, key)
         self.network.check(config, params, rest, example.inputs, key)
-        return LearnerState(params, rest, self._optimizer(config).init(params))
+        return LearnerState(params, rest, self._optimizer(config).init(params), start_average(config.averaging, params, rest))
 
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
         """One gradient step on the objective."""
@@ -68,7 +79,9 @@ class Supervised:
         updates, opt = self._optimizer(config).update(
             gradient, state.opt, state.params, value=value, grad=gradient, value_fn=lambda p: objective(p)[0]
         )
-        return LearnerState(optax.apply_updates(state.params, updates), rest, opt), sums
+        params = optax.apply_updates(state.params, updates)
+        average, params = advance_average(config.averaging, state.average, params, rest, self.total_steps, self.steps_per_epoch)
+        return LearnerState(params, rest, opt, average), sums
 
     def objective(
         self, config: Experiment, params: Any, rest: Any, batch: Batch, key: Key
@@ -84,6 +97,17 @@ class Supervised:
         """Scores a batch with dropout off and the running statistics of batch normalization."""
         outputs, _ = self.network.apply(config, state.params, state.rest, batch.inputs, key, train=False)
         return self._score(config, outputs, batch, full=True)
+
+    def averaged(self, state: LearnerState) -> LearnerState:
+        """The learner with its averaged weights, where it averages them, in place of the raw ones."""
+        params, rest = averaged(state.average, state.opt, state.params, state.rest)
+        return state._replace(params=params, rest=rest)
+
+    def statistics(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Any:
+        """The running statistics after one more batch of training, with which nothing is learned."""
+        noise, dropout = jax.random.split(key)
+        inputs = augment(config.data.augment, batch.inputs, noise)
+        return self.network.apply(config, state.params, state.rest, inputs, dropout, train=True)[1]
 
     def rates(self, config: Experiment, step: jax.Array) -> Sums:
         """`learning_rate` at a step, and `momentum` where the schedule moves it."""
@@ -103,10 +127,13 @@ class Supervised:
         return sums | self.problem.sums(outputs, batch.targets, batch.weight, full=full)
 
     def _schedule(self, config: Experiment) -> Schedule:
-        return build_schedule(config.schedule, config.optimizer.lr, self.total_steps, self.steps_per_epoch)
+        steps = (self.total_steps, self.steps_per_epoch)
+        schedule = build_schedule(config.schedule, config.optimizer.lr, *steps)
+        return averaging_rate(config.averaging, schedule, config.optimizer.lr, *steps)
 
     def _optimizer(self, config: Experiment) -> optax.GradientTransformationExtraArgs:
-        return build_optimizer(config.optimizer, self._schedule(config), self._momentum(config))
+        free = config.schedule if isinstance(config.schedule, ScheduleFree) else None
+        return build_optimizer(config.optimizer, self._schedule(config), self._momentum(config), free)
 
     def _momentum(self, config: Experiment) -> Schedule | None:
         return build_momentum(config.schedule, self.total_steps)

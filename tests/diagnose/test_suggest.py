@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlx.diagnose.suggest import end_of, knee, ladder, read, slide, smooth, steepest, valley
+from dlx.errors import UsageError
 
 RATES = ladder(1e-7, 10, 161)  # a twentieth of a decade each
 
@@ -82,10 +83,13 @@ class TestRules:
 class TestRead:
     def test_all_rules_lie_in_the_falling_region(self) -> None:
         found = read(RATES, descent(1e-3))
-        assert [each.rule for each in found.suggestions] == ["steepest", "valley", "minimum/10", "slide", "knee"]
+        rules = {each.rule: each.rate for each in found.suggestions}
+        assert list(rules) == ["descent", "minimum/10", "valley", "steepest", "slide", "knee"]
+        assert found.recommended == pytest.approx(math.sqrt(rules["descent"] * rules["minimum/10"]))
+        assert rules["descent"] == pytest.approx(10 ** (-3 + 0.3 * math.log(0.7 / 0.3)), rel=0.15)  # of the logistic function
         assert all(1e-5 < each.rate < 0.3 for each in found.suggestions)
         assert found.base < 1e-3 < found.peak < 0.3
-        assert found.base <= found.recommended <= found.peak
+        assert found.base < found.recommended < RATES[np.argmin(descent(1e-3))]
 
     @settings(max_examples=30)
     @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
@@ -104,14 +108,18 @@ class TestRead:
             assert (found.suggestions, found.recommended, found.base, found.peak) == ((), None, None, None)
             assert found.why.startswith("no falling region: ")
         assert "trained already" in rising.why
-        assert "within its noise" in noise.why
+        assert "less than 4 times its noise (0.1)" in noise.why
 
     def test_points_can_be_skipped(self) -> None:
         losses = descent(1e-2)
-        losses[:5] = 50 - 10 * np.arange(5)  # a steep fall that is none of the rate's
-        assert read(RATES, losses).suggestions[0].rate < 1e-6
-        assert read(RATES, losses, skip_start=5).suggestions[0].rate == pytest.approx(1e-2, rel=0.15)
-        with pytest.raises(ValueError, match="9 points are left"):
+        losses[:20] = 50 - 2 * np.arange(20)  # a steep fall that is none of the rate's
+        fallen, skipped = (
+            {each.rule: each.rate for each in found.suggestions}
+            for found in (read(RATES, losses), read(RATES, losses, skip_start=20))
+        )
+        assert fallen["steepest"] < 1e-5
+        assert skipped["steepest"] == pytest.approx(1e-2, rel=0.15)
+        with pytest.raises(UsageError, match="leave 9 points of the curve"):
             read(RATES, losses, skip_start=100, skip_end=52)
 
     def test_an_explosion_to_infinity_is_left_out(self) -> None:

@@ -119,7 +119,7 @@ def test_every_yaml_block_is_an_experiment_or_a_sweep(page: str, body: str, tmp_
     check_space(fitted(sweep.search, experiment, overrides), experiment, overrides)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_shipped_sweep_can_begin_and_says_what_it_found(file: Path) -> None:
     sweep, experiment, overrides = load_sweep(file, [])
     check_space(fitted(sweep.search, experiment, overrides), experiment, overrides)

@@ -17,9 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from dlx.errors import CannotWriteError
+from dlx.report.figures import BLACK, BLUE, save
 from dlx.report.sweep_plots import (
-    BLACK,
-    BLUE,
     Curve,
     Point,
     history,
@@ -27,7 +26,6 @@ from dlx.report.sweep_plots import (
     learning_curves,
     parallel_coordinates,
     pareto_front,
-    save,
 )
 
 MONITOR = "validation/accuracy"

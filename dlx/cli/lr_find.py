@@ -1,0 +1,183 @@
+"""`dlx lr-find`: the learning-rate range test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dlx.cli import options
+from dlx.cli.experiment import Words, document_from
+from dlx.errors import CannotWriteError, MissingInputError, UsageError
+
+if TYPE_CHECKING:
+    from dlx.config import Experiment
+    from dlx.diagnose.range_curve import RangeFound
+    from dlx.store import RunRecord
+
+ALWAYS = frozenset({"stored", "skip_start", "skip_end", "write", "store", "as_json", "quiet"})
+"""The options that go with --from."""
+OF_RAMP, OF_CONSTANT = frozenset({"smoothing", "stop"}), frozenset({"rates"})
+"""The options that one mode alone has."""
+
+
+def lr_find(
+    ctx: typer.Context,
+    arguments: options.Arguments = None,
+    data: options.Data = None,
+    target: options.Target = None,
+    model: options.Model = None,
+    min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = 1e-7,
+    max_lr: Annotated[float, typer.Option("--max-lr", help="The highest rate.")] = 10.0,
+    steps: Annotated[
+        int, typer.Option("--steps", help="Of the ramp, each at its own rate; in constant mode, of every rate.")
+    ] = 100,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many ramps, side by side: the median is read.")] = 4,
+    mode: Annotated[
+        Literal["ramp", "constant"],
+        typer.Option("--mode", help="One training through all rates, or one for each rate, side by side."),
+    ] = "ramp",
+    rates: Annotated[int, typer.Option("--rates", help="How many rates constant mode tries.")] = 32,
+    linear: Annotated[bool, typer.Option("--linear", help="Even distances between rates, instead of even factors.")] = False,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Read the loss of the validation part, instead of each mini-batch's.")
+    ] = False,
+    smoothing: Annotated[float, typer.Option("--smoothing", help="Beta of the ramp's exponential smoothing.")] = 0.9,
+    stop: Annotated[float, typer.Option("--stop", help="End a ramp at so many times its lowest smoothed loss.")] = 4.0,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="KEY=A,B,...", help="A curve for each value, such as optimizer.weight_decay=0,1e-4."),
+    ] = None,
+    batch_sizes: Annotated[
+        str | None, typer.Option("--batch-sizes", metavar="A,B,...", help="Short for --compare train.batch_size=A,B,...")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="RUN", help="Begin with the best weights of a run, by its own config.")
+    ] = None,
+    stored: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="Read the stored test of an earlier lr-find; nothing is trained."),
+    ] = None,
+    skip_start: Annotated[int, typer.Option("--skip-start", min=0, help="Points at the start that are not read.")] = 0,
+    skip_end: Annotated[int, typer.Option("--skip-end", min=0, help="Points at the end that are not read.")] = 0,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Set what was found in this YAML file, comments kept.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="A name to find the run by.")] = None,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
+) -> None:
+    """Find the learning rate: the loss at a ladder of rates, read by several rules. The run's folder keeps picture and numbers.
+
+    Exit codes: 0 found, 1 no falling region, otherwise those of `dlx train`.
+    """
+    from dlx.diagnose.lr_find import find, keep, reread
+    from dlx.diagnose.range_curve import RangeTest, Skips
+    from dlx.experiment.session import checkpoint_folder
+    from dlx.report.console import for_people
+    from dlx.report.lr_find import watch_range
+    from dlx.store import check_name, find_run, open_store
+
+    _check_options(ctx, mode, stored)
+    check_name(name)
+    if write is not None:
+        _check_writable(write, several=bool(compare or batch_sizes))
+    constant = mode == "constant"
+    test = RangeTest(
+        min_lr, max_lr, rates if constant else steps, steps if constant else None, seeds, linear, validation, smoothing, stop
+    )
+    test.check()
+    skips = Skips(skip_start, skip_end)
+    with open_store(store, create=stored is None and weights is None) as opened:
+        if stored is not None:
+            run = find_run(opened, stored)
+            found = reread(run, skips)
+        else:
+            begin = None if weights is None else find_run(opened, weights)
+            words = Words(arguments, data, target, model)
+            variants = _variants(words, begin, compare if batch_sizes is None else f"train.batch_size={batch_sizes}")
+            events = find(variants, test, skips, None if begin is None else checkpoint_folder(begin.path))
+            found = watch_range(events, for_people(), quiet=quiet)
+            run = find_run(opened, keep(opened, found, next(iter(variants.values())), name))
+    written = write if found.falls else None
+    if written is not None:
+        _rewrite(written, found)
+    _show(found, run, written, as_json=as_json)
+    raise typer.Exit(0 if found.falls else 1)
+
+
+def _check_options(ctx: typer.Context, mode: str, stored: str | None) -> None:
+    """Raises `UsageError` for options that would do nothing."""
+    given = {
+        name for name, value in ctx.params.items() if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE") and value
+    }
+    flags = {name: f"--{name.replace('_', '-')}" for name in given} | {"arguments": "recipe and overrides"}
+    if stored is not None and (extra := sorted(given - ALWAYS)):
+        raise UsageError(f"--from reads a stored test and trains nothing: leave out {', '.join(flags[name] for name in extra)}")
+    other, options_of_other = ("constant", OF_CONSTANT) if mode == "ramp" else ("ramp", OF_RAMP)
+    if extra := sorted(given & options_of_other):
+        raise UsageError(f"{', '.join(flags[name] for name in extra)}: that is for --mode {other}")
+    if {"compare", "batch_sizes"} <= given:
+        raise UsageError("--batch-sizes is short for --compare train.batch_size=...: give one of the two")
+
+
+def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dict[str, Experiment]:
+    """The experiments to test, by what sets them apart."""
+    from dlx.config.grammar import split_words
+    from dlx.config.load import Document
+    from dlx.config.space import Choice, apply
+    from dlx.report.words import value_word
+
+    document, overrides = document_from(words)
+    if begin is not None:
+        if words.split()[0] is not None:
+            raise UsageError("--weights RUN brings its own experiment: leave out the recipe, and --data")
+        document = Document(dict(begin.config), "")
+    if compare is None:
+        return {"": apply(document, overrides, {})}
+    _, searched = split_words([compare])
+    key, dimension = next(iter(searched.items()), ("", None))
+    if not isinstance(dimension, Choice):
+        raise UsageError(f"--compare {compare}: write KEY=A,B,... with at least two values")
+    return {f"{key}={value_word(value)}": apply(document, overrides, {key: value}) for value in dimension.choices}
+
+
+def _check_writable(file: Path, *, several: bool) -> None:
+    """Raises `DlxError` for a file that cannot be rewritten, before anything is trained."""
+    from dlx.config.rewrite import with_numbers
+
+    if several:
+        raise UsageError("--write sets one rate: leave out --compare and --batch-sizes")
+    if not file.is_file():
+        raise MissingInputError(f"--write {file}: no such file; it changes a config file that is there")
+    if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
+        raise CannotWriteError(f"--write {file}: this user cannot write it; nothing was changed")
+    with_numbers(file.read_text(encoding="utf8"), str(file), {"optimizer.lr": 1.0})
+
+
+def _rewrite(file: Path, found: RangeFound) -> None:
+    """Sets what was found, in the file as it is now."""
+    from dlx.config.rewrite import with_numbers
+    from dlx.engine import write_atomically
+
+    text = with_numbers(file.read_text(encoding="utf8"), str(file), found.findings[0].changes)
+    write_atomically(file, text.encode())
+
+
+def _show(found: RangeFound, run: RunRecord, written: Path | None, *, as_json: bool) -> None:
+    """Draws the picture, and prints what was found."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.figures import save
+    from dlx.report.lr_find import draw_range, range_json, range_lines
+
+    picture = run.path / "range-test.png"
+    save(draw_range(found), picture)
+    if as_json:
+        print_json(range_json(found, run.id, picture, written))
+        return
+    console = for_output()
+    for line in range_lines(found, run.id, picture, written):
+        console.print(line, soft_wrap=isinstance(line, str))

@@ -1,0 +1,98 @@
+"""A curve in a terminal, in the dots of Braille characters: eight to a character, two across and four down."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from dlx.report.words import number
+
+WIDEST = 76
+"""Columns: wider terminals, and files, get no more."""
+NARROWEST = 8
+"""Columns of the curve itself, however long the numbers beside it are."""
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bits of U+2800 by row and column of the dot."""
+
+
+@dataclass(frozen=True)
+class TerminalPlot:
+    """A line through `values` (n,) at even distances, as wide as the terminal allows, with the lowest and the highest value beside it.
+
+    What is not finite is left out. Where only ASCII can be written the dots are stars.
+    """
+
+    values: Sequence[float]
+    left: str
+    """Below the first value."""
+    right: str
+    """Below the last value."""
+    rows: int = 8
+    floor: float | None = None
+    """The lowest value of the axis, unless one of the values is lower."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Rich's hook: the rows of the curve, its axis, and what is below it."""
+        values = np.asarray(self.values, float)
+        known = values[np.isfinite(values)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+        low = low if self.floor is None else min(low, self.floor)
+        beside = {0: number(high), self.rows - 1: number(low)} if high > low else {0: number(high)}
+        margin = max(map(len, beside.values()))
+        columns = max(NARROWEST, min(options.max_width, WIDEST) - margin - 2)
+        plain = options.ascii_only
+        tick, line, corner, across = ("|", "|", "+", "-") if plain else ("┤", "│", "└", "─")
+        place = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 1.0, np.nan)
+        for row, cells in enumerate(_stars(place, columns, self.rows) if plain else _braille(place, columns, self.rows)):
+            label = beside.get(row, "")
+            yield _line(f"{label:>{margin}} {tick if label else line}", cells)
+        yield _line(f"{'':{margin}} {corner}{across * columns}")
+        gap = columns - len(self.left) - len(self.right)
+        below = f"{self.left}{' ' * gap}{self.right}" if gap > 0 else self.right
+        yield _line(f"{'':{margin}}  {below}")
+
+
+def extents(values: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest value in each of `parts` equal stretches of values (n,): two arrays (parts,).
+
+    Of fewer values than parts each is repeated. NaN only where a stretch has nothing else.
+    """
+    edges = np.arange(parts + 1) * len(values) // parts
+    stretches = [slice(start, max(end, start + 1)) for start, end in itertools.pairwise(edges.tolist())]
+    low, high = (np.where(np.isnan(values), nothing, values) for nothing in (np.inf, -np.inf))
+    lows, highs = np.array([low[each].min() for each in stretches]), np.array([high[each].max() for each in stretches])
+    empty = np.isinf(lows)
+    return np.where(empty, np.nan, lows), np.where(empty, np.nan, highs)
+
+
+def _braille(place: np.ndarray, columns: int, rows: int) -> list[str]:
+    dots = _dots(place, 2 * columns, 4 * rows)
+    cells = np.zeros((rows, columns), int)
+    for down, bits in enumerate(DOTS):
+        for right, bit in enumerate(bits):
+            cells += bit * dots[down::4, right::2]
+    return ["".join(chr(0x2800 + bits) if bits else " " for bits in row) for row in cells.tolist()]
+
+
+def _stars(place: np.ndarray, columns: int, rows: int) -> list[str]:
+    return ["".join("*" if dot else " " for dot in row) for row in _dots(place, columns, rows).tolist()]
+
+
+def _dots(place: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which dots (height, width) the line goes through; `place` is 0 at the bottom and 1 at the top."""
+    dots = np.zeros((height, width), bool)
+    before_low = before_high = np.nan
+    for column, (low, high) in enumerate(zip(*extents(place, width), strict=True)):
+        if not np.isnan(low):
+            # A jump is a line too, from the nearer end of the column before. (`fmin` is the other one where that has no end.)
+            bottom, top = (round((1 - at) * (height - 1)) for at in (np.fmin(low, before_high), np.fmax(high, before_low)))
+            dots[top : bottom + 1, column] = True
+        before_low, before_high = low, high
+    return dots
+
+
+def _line(axis: str, curve: str = "") -> Text:
+    return Text.assemble(axis, (curve.rstrip(), "cyan"), no_wrap=True, overflow="crop", end="\n")
