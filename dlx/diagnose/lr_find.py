@@ -72,7 +72,8 @@ def keep(store: Store, found: RangeFound, config: Experiment, name: str | None) 
     rates = {f"lr/{each.rule}": each.rate for each in first.reading.suggestions} | {
         f"lr/{key.rpartition('.')[2]}": value for key, value in first.changes.items()
     }
-    finish_runs(store, [Ending(run, Status.COMPLETED, f"range test: {first.reading.why}", taken, 1, rates)])
+    said = "; ".join((*(f"{key}={value:g}" for key, value in first.changes.items()), first.reading.why))
+    finish_runs(store, [Ending(run, Status.COMPLETED, f"range test: {said}", taken, 1, rates)])
     return run
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
+from dlx.config.averaging import NoAveraging
 from dlx.config.duration import Duration
 from dlx.config.schedule import Constant, Ramp
 from dlx.data import Dataset
@@ -99,7 +100,7 @@ def _train(cohort: Cohort, progress: Progress, measured: np.ndarray, test: Range
 
 
 def _tried(config: Experiment, test: RangeTest, seed: int, rate: float) -> Experiment:
-    """The config under the ladder, or under one rate of it, with its evaluations where losses are read."""
+    """The config under the ladder, or under one rate of it, with its evaluations where losses are read, of the raw weights."""
     if test.steps is None:
         steps, every = test.rates, 1
         schedule = Ramp(to=test.highest / test.lowest, shape="linear" if test.linear else "exponential")
@@ -115,7 +116,8 @@ def _tried(config: Experiment, test: RangeTest, seed: int, rate: float) -> Exper
         }
     )
     optimizer = config.optimizer.model_copy(update={"lr": float(rate)})
-    return config.model_copy(update={"train": train, "optimizer": optimizer, "schedule": schedule, "replay": ()})
+    plain = {"schedule": schedule, "averaging": NoAveraging(), "replay": ()}
+    return config.model_copy(update={"train": train, "optimizer": optimizer, **plain})
 
 
 def _smoothed(losses: np.ndarray, test: RangeTest) -> np.ndarray:

@@ -14,7 +14,7 @@ from dlx.config.model import ModelConfig
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
 from dlx.errors import ConfigError
-from dlx.optim import averages, check_schedule
+from dlx.optim import averages, check_averaging, check_schedule
 from dlx.tasks import Task, build_task, default_task, target_kind
 
 MAX_CHUNK = 1000
@@ -93,6 +93,7 @@ def plan_for(config: Experiment, dataset: Dataset) -> tuple[Task, Plan]:
     if total >= 2**31:
         raise ConfigError(f"train.duration={config.train.duration} is {total:,} steps; {2**31 - 1:,} is the most: lower it")
     check_schedule(config.schedule, total, per_epoch)
+    check_averaging(config.averaging, total, per_epoch)
     if batch == 1 and vars(config.model).get("normalization") == "batch":
         raise ConfigError("model.normalization=batch needs more than one example a step: raise train.batch_size")
     task = build_task(config.task or default_task(dataset.spec.target), dataset.spec, total, per_epoch)

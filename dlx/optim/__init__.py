@@ -4,6 +4,7 @@ from dlx.optim.averaging import advance_average as advance_average
 from dlx.optim.averaging import averaged as averaged
 from dlx.optim.averaging import averages as averages
 from dlx.optim.averaging import averaging_rate as averaging_rate
+from dlx.optim.averaging import check_averaging as check_averaging
 from dlx.optim.averaging import needs_statistics as needs_statistics
 from dlx.optim.averaging import start_average as start_average
 from dlx.optim.optimizers import build_optimizer as build_optimizer

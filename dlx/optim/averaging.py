@@ -1,5 +1,6 @@
 """Averages of weights along the way: what a lane carries for them, and which weights they say are to be judged."""
 
+import math
 from typing import Any, NamedTuple, assert_never
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from dlx.config import averaging as kinds
 from dlx.config.averaging import AveragingConfig
 from dlx.config.schedule import ScheduleFree
+from dlx.errors import ConfigError
 from dlx.optim.schedules import Schedule
 
 
@@ -85,6 +87,17 @@ def averages(averaging: AveragingConfig, schedule: Any) -> bool:
 def needs_statistics(averaging: AveragingConfig, schedule: Any) -> bool:
     """Whether running statistics have to be measured for the averaged weights, because nobody has averaged them."""
     return isinstance(averaging, kinds.Swa | kinds.Lookahead) or isinstance(schedule, ScheduleFree)
+
+
+def check_averaging(config: AveragingConfig, total_steps: int, steps_per_epoch: int) -> None:
+    """Raises `ConfigError` for a cycle of SWA that would not end before the training does."""
+    if isinstance(config, kinds.Swa):
+        every, left = config.every.steps(steps_per_epoch), total_steps - math.ceil(config.start * total_steps)
+        if every > left:
+            raise ConfigError(
+                f"averaging.every {config.every}: that is {every} steps, and after averaging.start={config.start:g} the training has "
+                f"{left}: make it shorter, begin sooner, or make train.duration longer"
+            )
 
 
 def first_averaged(config: kinds.Swa, total_steps: int) -> jax.Array:

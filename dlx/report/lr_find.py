@@ -109,7 +109,7 @@ def _draw(axes: Axes, finding: Finding, color: str, *, alone: bool) -> None:
     if alone:
         for seed in curve.losses:
             axes.plot(curve.rates, seed, ".", color=GREY, ms=2.5, alpha=0.35, zorder=1)
-    some = np.isfinite(smoothed).any(axis=0)
+    some = np.isfinite(curve.median)
     low, high = (edge(smoothed[:, some], axis=0) for edge in (np.nanmin, np.nanmax))
     axes.fill_between(curve.rates[some], low, high, color=color, alpha=0.18, lw=0, zorder=2)
     axes.plot(curve.rates, median, color=color, lw=1.8, zorder=3, label=finding.label or None)

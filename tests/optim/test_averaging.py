@@ -10,7 +10,16 @@ from dlx.config.averaging import Ema, Lookahead, NoAveraging, Swa
 from dlx.config.duration import Duration
 from dlx.config.optimizer import Sgd
 from dlx.config.schedule import Constant, ScheduleFree
-from dlx.optim import advance_average, averaged, averaging_rate, build_optimizer, build_schedule, start_average
+from dlx.errors import ConfigError
+from dlx.optim import (
+    advance_average,
+    averaged,
+    averaging_rate,
+    build_optimizer,
+    build_schedule,
+    check_averaging,
+    start_average,
+)
 
 TOTAL, PER_EPOCH = 40, 4
 WALK = np.random.default_rng(0).normal(size=(TOTAL + 1, 3)).cumsum(0)
@@ -59,6 +68,14 @@ def test_swa_is_the_mean_of_the_weights_at_the_ends_of_cycles(start):
 def test_swa_whose_first_cycle_never_ends_has_the_last_weights():
     *_, (_, judged, _) = walked(Swa(start=0.5, every=Duration(30, "steps")))
     np.testing.assert_allclose(judged, WALK[-1], rtol=1e-6)
+
+
+def test_a_cycle_that_is_longer_than_what_is_left_is_refused():
+    check_averaging(Swa(start=0.5, every=Duration(20, "steps")), TOTAL, PER_EPOCH)
+    with pytest.raises(
+        ConfigError, match=r"averaging.every 6 epochs: that is 24 steps, and after averaging.start=0.5 the training"
+    ):
+        check_averaging(Swa(start=0.5, every=Duration(6, "epochs")), TOTAL, PER_EPOCH)
 
 
 def test_lookahead_sets_the_fast_weights_back_to_the_slow_ones_after_every_k_steps():
