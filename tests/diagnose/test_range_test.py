@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -144,6 +145,25 @@ def test_a_trained_network_has_no_falling_region(trained: Path) -> None:
 def test_a_test_begins_with_the_weights_that_it_is_given(trained: Path) -> None:
     fresh, later = curve(config(), rates=10), drained(find({"": config()}, RangeTest(rates=10), Skips(), trained))[1]
     assert later.findings[0].curve.losses[0, 0] < 0.1 * fresh.losses[0, 0]
+
+
+def test_the_model_before_is_the_model_after_bit_for_bit(trained: Path) -> None:
+    """State is a value: a test changes neither a training around it nor the weights that it begins with."""
+
+    def weights() -> list[np.ndarray]:
+        chosen = config("train.duration=10 steps")
+        dataset = load_data(chosen)
+        cohort = assemble([resolve(chosen, dataset)], dataset).cohort
+        _, progress = drained(cohort.start())
+        _, progress = drained(cohort.train(progress))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(progress.lanes)]
+
+    files = {path: path.read_bytes() for path in trained.iterdir()}
+    before = weights()
+    drained(find({"": config()}, RangeTest(rates=10), Skips(), trained))
+    for mine, same in zip(before, weights(), strict=True):
+        np.testing.assert_array_equal(mine, same)
+    assert {path: path.read_bytes() for path in trained.iterdir()} == files
 
 
 def test_auto_takes_what_the_test_recommends_and_without_a_falling_region_keeps_the_rate_and_says_so() -> None:

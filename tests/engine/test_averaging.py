@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -32,15 +33,30 @@ KINDS = [
 ]
 
 
+RATES = (1e-2, 3e-2)
+
+
+@pytest.fixture(scope="module")
+def trained(cohort, experiment):
+    """`trained(kind)`: two lanes of it, trained once: the assembly, its configs, events and progress."""
+
+    @cache
+    def make(kind):
+        configs = [experiment(kind, f"optimizer.lr={rate}", f"train.seed={seed}") for seed, rate in enumerate(RATES)]
+        assembly = cohort(configs)
+        return assembly, configs, *train(assembly.cohort)
+
+    return make
+
+
 def evaluations(events):
     return [event for event in events if isinstance(event, Evaluated)]
 
 
 @pytest.mark.parametrize("kind", KINDS[:4])
-def test_the_average_has_the_plain_names_and_the_raw_weights_are_scored_beside_it(cohort, experiment, kind):
-    assembly = cohort([experiment(kind)])
+def test_the_average_has_the_plain_names_and_the_raw_weights_are_scored_beside_it(trained, kind):
+    assembly, _, events, progress = trained(kind)
     assert assembly.plan.monitor == "validation/accuracy"
-    events, progress = train(assembly.cohort)
     last = evaluations(events)[-1].metrics[0]
     raw = assembly.program.evaluate(judged(progress.lanes.learner), "validation")[0]
     assert last["validation/raw_loss"] == pytest.approx(assembly.task.metrics(raw)["loss"])
@@ -70,10 +86,9 @@ def test_without_averaging_no_name_is_raw_and_raw_cannot_be_monitored(cohort, ex
 
 
 @pytest.mark.parametrize("kind", [SWA, "schedule.kind=schedule-free"])
-def test_running_statistics_of_an_average_are_the_means_over_training_batches(cohort, experiment, rows, kind):
-    """Every batch's own mean and variance, in float64, under the averaged weights."""
-    assembly = cohort([experiment(kind, "model.dropout=0")])
-    _, progress = train(assembly.cohort)
+def test_running_statistics_of_an_average_are_the_means_over_training_batches(trained, rows, kind):
+    """Every batch's own mean and variance, in float64, under the averaged weights. (Dropout comes after the first layer's.)"""
+    assembly, _, _, progress = trained(kind)
     weights = assembly.cohort._averaged(progress)
     kernel = np.asarray(weights.params["hidden"][0]["linear"]["kernel"][0], np.float64)  # (features, units); no bias
     batches = batch_rows(0, 0, 8, 128, 16)
@@ -84,10 +99,8 @@ def test_running_statistics_of_an_average_are_the_means_over_training_batches(co
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_saved_in_the_middle_of_a_cycle_goes_on_bit_for_bit(cohort, experiment, tmp_path, kind):
-    configs = [experiment(kind, f"train.seed={seed}") for seed in range(2)]
-    assembly = cohort(configs)
-    _, whole = train(assembly.cohort)
+def test_a_training_saved_in_the_middle_of_a_cycle_goes_on_bit_for_bit(trained, tmp_path, kind):
+    assembly, _, _, whole = trained(kind)
     _, stopped = train(
         assembly.cohort, lambda event: Decision(stop=isinstance(event, Measured) and event.step == 13, max_steps=1)
     )
@@ -100,10 +113,9 @@ def test_a_training_saved_in_the_middle_of_a_cycle_goes_on_bit_for_bit(cohort, e
     assert_same_bits(resumed.best, whole.best)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_lanes_agree_with_single_runs(cohort, experiment, kind):
-    configs = [experiment(kind, f"optimizer.lr={rate}", f"train.seed={seed}") for seed, rate in enumerate((1e-2, 3e-2))]
-    _, together = train(cohort(configs).cohort)
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[4]])
+def test_lanes_agree_with_single_runs(trained, cohort, kind):
+    _, configs, _, together = trained(kind)
     _, alone = train(cohort(configs[1:]).cohort)
     for a, b in zip(lane(together.best, 1), lane(alone.best, 0), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
