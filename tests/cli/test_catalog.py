@@ -30,7 +30,7 @@ def test_recipes_are_listed_and_shown(dlx, tmp_path):
 
 def test_the_schema_is_json_schema(dlx):
     schema = json.loads(dlx("config", "schema").out)
-    assert {"task", "data", "model", "optimizer", "schedule", "train", "replay"} == schema["properties"].keys()
+    assert {"task", "data", "model", "optimizer", "schedule", "averaging", "train", "replay"} == schema["properties"].keys()
 
 
 def test_a_network_is_shown_layer_by_layer(dlx):
