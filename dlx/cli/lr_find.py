@@ -21,6 +21,17 @@ ALWAYS = frozenset({"stored", "skip_start", "skip_end", "write", "store", "as_js
 """The options that go with --from."""
 OF_RAMP, OF_CONSTANT = frozenset({"smoothing", "stop"}), frozenset({"rates"})
 """The options that one mode alone has."""
+UNCOMPARED = (
+    "optimizer.lr",
+    "schedule",
+    "averaging",
+    "replay",
+    "train.duration",
+    "train.evaluate_every",
+    "train.monitor",
+    "train.patience",
+)
+"""Keys that a range test sets itself."""
 
 
 def lr_find(
@@ -142,11 +153,16 @@ def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dic
     key, dimension = next(iter(searched.items()), ("", None))
     if not isinstance(dimension, Choice):
         raise UsageError(f"--compare {compare}: write KEY=A,B,... with at least two values")
+    if key.startswith(UNCOMPARED):
+        raise UsageError(
+            f"--compare {key}: a range test has its own; compare what holds at every rate, such as optimizer.weight_decay"
+        )
     return {f"{key}={value_word(value)}": apply(document, overrides, {key: value}) for value in dimension.choices}
 
 
 def _check_writable(file: Path, *, several: bool) -> None:
     """Raises `DlxError` for a file that cannot be rewritten, before anything is trained."""
+    from dlx.config.load import read_text
     from dlx.config.rewrite import with_numbers
 
     if several:
@@ -155,15 +171,16 @@ def _check_writable(file: Path, *, several: bool) -> None:
         raise MissingInputError(f"--write {file}: no such file; it changes a config file that is there")
     if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
         raise CannotWriteError(f"--write {file}: this user cannot write it; nothing was changed")
-    with_numbers(file.read_text(encoding="utf8"), str(file), {"optimizer.lr": 1.0})
+    with_numbers(read_text(file), str(file), {"optimizer.lr": 1.0})
 
 
 def _rewrite(file: Path, found: RangeFound) -> None:
     """Sets what was found, in the file as it is now."""
+    from dlx.config.load import read_text
     from dlx.config.rewrite import with_numbers
     from dlx.engine import write_atomically
 
-    text = with_numbers(file.read_text(encoding="utf8"), str(file), found.findings[0].changes)
+    text = with_numbers(read_text(file), str(file), found.findings[0].changes)
     write_atomically(file, text.encode())
 
 

@@ -89,7 +89,17 @@ def read(source: str | Path | Mapping[str, Any] | None) -> Document:
     if not path.exists():
         hint = _near(name, [r.stem for r in RECIPES.glob("*.yaml")]) or "`dlx recipes ls` lists the recipes"
         raise MissingInputError(f"{name}: no such file, and no recipe of that name; {hint}")
-    return parse_yaml(_text(path), name if path != recipe else f"recipe {name}")
+    return parse_yaml(read_text(path), name if path != recipe else f"recipe {name}")
+
+
+def read_text(path: Path) -> str:
+    """A config file's text. Raises `ConfigError` for what is no text, `MissingInputError` for what cannot be read."""
+    try:
+        return path.read_text(encoding="utf8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this is not a text file in UTF-8; a config is YAML") from error
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def parse_yaml(text: str, name: str) -> Document:
@@ -177,15 +187,6 @@ def to_yaml(experiment: Experiment) -> str:
 def _near(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: this is not a text file in UTF-8; a config is YAML") from error
-    except OSError as error:
-        raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _plain(value: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from dlx import engine
@@ -24,6 +25,7 @@ from dlx.errors import ConfigError
 from dlx.events import Decision, Evaluated, Event
 from dlx.experiment.assemble import assemble, load_data, resolve
 from dlx.experiment.run import loaded
+from dlx.experiment.session import device_failure
 
 BY_THEMSELVES = ("lbfgs", "rprop")
 """Optimizers that choose their own steps."""
@@ -69,14 +71,31 @@ def _losses(
     """The losses (configs, seeds, rates) of configs of one structure."""
     starts = test.ladder if test.steps else test.ladder[:1]
     wanted = [_tried(config, test, seed, rate) for config, seed, rate in product(configs, range(test.seeds), starts)]
-    filled = [*wanted, *[wanted[-1]] * (engine.lanes_for(len(wanted)) - len(wanted))]
-    cohort = assemble(filled, dataset).cohort
-    progress = yield from (cohort.start() if weights is None else cohort.begin_with(weights))
-    measured = np.full((len(wanted), cohort.plan.evaluations), np.nan)
-    yield from _train(cohort, progress, measured, test)
+    measured = yield from _measured(wanted, dataset, test, weights)
     if test.steps is not None:
         measured = measured[:, -1:]
     return measured.reshape(len(configs), test.seeds, test.rates)
+
+
+def _measured(
+    wanted: Sequence[Experiment], dataset: Dataset, test: RangeTest, weights: Path | None
+) -> Generator[Event, None, np.ndarray]:
+    """The losses of each evaluation (lanes, evaluations): of all at once, or, where the device cannot hold so many, of halves."""
+    filled = [*wanted, *[wanted[-1]] * (engine.lanes_for(len(wanted)) - len(wanted))]
+    cohort = assemble(filled, dataset).cohort
+    yield from cohort.prepare()
+    needed, there = cohort.program.memory_bytes(), engine.memory_limit()
+    if needed > there and len(wanted) > 1:
+        half = len(wanted) // 2
+        first = yield from _measured(wanted[:half], dataset, test, weights)
+        return np.concatenate([first, (yield from _measured(wanted[half:], dataset, test, weights))])
+    measured = np.full((len(wanted), cohort.plan.evaluations), np.nan)
+    try:
+        progress = yield from (cohort.start() if weights is None else cohort.begin_with(weights))
+        yield from _train(cohort, progress, measured, test)
+    except jax.errors.JaxRuntimeError as error:
+        raise device_failure(error) from error
+    return measured
 
 
 def _train(cohort: Cohort, progress: Progress, measured: np.ndarray, test: RangeTest) -> Iterator[Event]:

@@ -106,6 +106,7 @@ def test_a_trained_run_has_no_falling_region(dlx):
         (("--mode", "constant", "--smoothing", "0.5"), 2, "--smoothing: that is for --mode ramp"),
         (("--compare", "optimizer.lr=1e-3"), 2, "with at least two values"),
         (("--batch-sizes", "8,16", "--compare", "optimizer.weight_decay=0,1"), 2, "give one of the two"),
+        (("--compare", "schedule.kind=cosine,linear"), 2, "a range test has its own"),
         (("--write", "absent.yaml"), 66, "--write absent.yaml: no such file"),
         (("--write", "a.yaml", "--batch-sizes", "8,16"), 2, "leave out --compare and --batch-sizes"),
         (("--from", "latest"), 66, "no store at"),

@@ -73,6 +73,14 @@ def test_variants_of_one_structure_share_a_program_and_each_has_its_own_curve() 
     assert not np.allclose(result.findings[0].curve.losses[:, 5:], alone.losses[:, 5:], rtol=1e-3)
 
 
+def test_lanes_that_do_not_fit_together_are_tested_one_half_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = curve(config("optimizer.kind=sgd"), rates=12, seeds=4)
+    fits = iter([0.0, 0.0, 1e18, 1e18, 1e18])  # of 4 lanes, of the first 2, of each of these, of the last 2
+    monkeypatch.setattr("dlx.engine.memory_limit", lambda: next(fits))
+    apart = curve(config("optimizer.kind=sgd"), rates=12, seeds=4)
+    np.testing.assert_allclose(apart.losses, together.losses, rtol=1e-3)
+
+
 def test_in_constant_mode_every_rate_is_a_training_of_its_own() -> None:
     """The loss after k steps at a rate is that of a plain training at that rate."""
     # Adam divides small gradients by their own size: the last bits, which lanes may differ in, would show.
