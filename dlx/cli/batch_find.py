@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from dlx.cli import options
-from dlx.cli.experiment import Words, experiment_from
+from dlx.cli.experiment import Words, tunable_from
 from dlx.errors import DeviceMemoryError, UsageError
 
 UNITS: Final = {
@@ -47,7 +47,7 @@ def batch_find(
     from dlx.report.console import for_output, for_people, print_json
 
     there = None if memory is None else amount(memory)
-    events = find_batch(experiment_from(Words(arguments, data, target, model)), there)
+    events = find_batch(tunable_from(Words(arguments, data, target, model))[0], there)
     found = watch_sizes(events, for_people())
     if as_json:
         print_json(batch_json(found))

@@ -1,6 +1,7 @@
 """`--dry-run` of `dlx train` and `dlx sweep`."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import RenderableType
@@ -10,13 +11,17 @@ from dlx.config.load import Document
 from dlx.config.sweep import Sweep
 
 
-def show_plan(config: Experiment, *, as_json: bool) -> None:
-    """Prints what training would do."""
+def show_plan(config: Experiment, tune: bool, *, as_json: bool) -> None:
+    """Prints what training would do; `tune` says that it would find its learning rate first."""
     from dlx.experiment.describe import describe
     from dlx.report.plan import plan_json, plan_lines
 
     plan = describe(config)
-    _print(plan_json(plan) if as_json else plan_lines(plan))
+    if as_json:
+        _print(plan_json(plan) | {"finds_rate": tune})
+        return
+    auto = f"optimizer.lr=auto: a range test finds it first; {config.optimizer.lr:g} is what it falls back to"
+    _print(chain(plan_lines(plan), [auto] if tune else []))
 
 
 def show_sweep_plan(

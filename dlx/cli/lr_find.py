@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +9,7 @@ import typer
 
 from dlx.cli import options
 from dlx.cli.experiment import Words, document_from
-from dlx.errors import CannotWriteError, MissingInputError, UsageError
+from dlx.errors import UsageError
 
 if TYPE_CHECKING:
     from dlx.config import Experiment
@@ -30,6 +29,7 @@ UNCOMPARED = (
     "train.evaluate_every",
     "train.monitor",
     "train.patience",
+    "train.seed",
 )
 """Keys that a range test sets itself."""
 
@@ -85,6 +85,8 @@ def lr_find(
 
     Exit codes: 0 found, 1 no falling region, otherwise those of `dlx train`.
     """
+    from dlx.config.load import validate_stored
+    from dlx.config.rewrite import replace_text, rewritten
     from dlx.diagnose.lr_find import find, keep, reread
     from dlx.diagnose.range_curve import RangeTest, Skips
     from dlx.experiment.session import checkpoint_folder
@@ -94,8 +96,6 @@ def lr_find(
 
     _check_options(ctx, mode, stored)
     check_name(name)
-    if write is not None:
-        _check_writable(write, several=bool(compare or batch_sizes))
     constant = mode == "constant"
     test = RangeTest(
         min_lr, max_lr, rates if constant else steps, steps if constant else None, seeds, linear, validation, smoothing, stop
@@ -106,16 +106,20 @@ def lr_find(
         if stored is not None:
             run = find_run(opened, stored)
             found = reread(run, skips)
+            config = validate_stored(run.config, f"run {run.id}")
+            _check_write(write, config, len(found.findings))
         else:
             begin = None if weights is None else find_run(opened, weights)
             words = Words(arguments, data, target, model)
             variants = _variants(words, begin, compare if batch_sizes is None else f"train.batch_size={batch_sizes}")
+            config = next(iter(variants.values()))
+            _check_write(write, config, len(variants))
             events = find(variants, test, skips, None if begin is None else checkpoint_folder(begin.path))
             found = watch_range(events, for_people(), quiet=quiet)
-            run = find_run(opened, keep(opened, found, next(iter(variants.values())), name))
+            run = find_run(opened, keep(opened, found, config, name))
     written = write if found.falls else None
     if written is not None:
-        _rewrite(written, found)
+        replace_text(written, rewritten(written, found.findings[0].changes, config))
     _show(found, run, written, as_json=as_json)
     raise typer.Exit(0 if found.falls else 1)
 
@@ -138,7 +142,7 @@ def _check_options(ctx: typer.Context, mode: str, stored: str | None) -> None:
 def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dict[str, Experiment]:
     """The experiments to test, by what sets them apart."""
     from dlx.config.grammar import split_words
-    from dlx.config.load import Document
+    from dlx.config.load import Document, without_auto
     from dlx.config.space import Choice, apply
     from dlx.report.words import value_word
 
@@ -147,6 +151,7 @@ def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dic
         if words.split()[0] is not None:
             raise UsageError("--weights RUN brings its own experiment: leave out the recipe, and --data")
         document = Document(dict(begin.config), "")
+    document, overrides, _ = without_auto(document, overrides)
     if compare is None:
         return {"": apply(document, overrides, {})}
     _, searched = split_words([compare])
@@ -160,28 +165,16 @@ def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dic
     return {f"{key}={value_word(value)}": apply(document, overrides, {key: value}) for value in dimension.choices}
 
 
-def _check_writable(file: Path, *, several: bool) -> None:
-    """Raises `DlxError` for a file that cannot be rewritten, before anything is trained."""
-    from dlx.config.load import read_text
-    from dlx.config.rewrite import with_numbers
+def _check_write(file: Path | None, config: Experiment, findings: int) -> None:
+    """Raises `DlxError` for a file in which what will be found cannot be set, before anything is trained."""
+    from dlx.config.rewrite import rewritten
+    from dlx.diagnose.range_curve import changed_keys
 
-    if several:
-        raise UsageError("--write sets one rate: leave out --compare and --batch-sizes")
-    if not file.is_file():
-        raise MissingInputError(f"--write {file}: no such file; it changes a config file that is there")
-    if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
-        raise CannotWriteError(f"--write {file}: this user cannot write it; nothing was changed")
-    with_numbers(read_text(file), str(file), {"optimizer.lr": 1.0})
-
-
-def _rewrite(file: Path, found: RangeFound) -> None:
-    """Sets what was found, in the file as it is now."""
-    from dlx.config.load import read_text
-    from dlx.config.rewrite import with_numbers
-    from dlx.engine import write_atomically
-
-    text = with_numbers(read_text(file), str(file), found.findings[0].changes)
-    write_atomically(file, text.encode())
+    if file is None:
+        return
+    if findings > 1:
+        raise UsageError("--write sets one rate, and several were compared: test the one that is to be written alone")
+    rewritten(file, dict.fromkeys(changed_keys(config.schedule), 0.5), config)
 
 
 def _show(found: RangeFound, run: RunRecord, written: Path | None, *, as_json: bool) -> None:

@@ -57,7 +57,7 @@ def train(
     if dry_run:
         from dlx.cli.dry_run import show_plan
 
-        show_plan(tunable_from(words, store)[0], as_json=as_json)
+        show_plan(*tunable_from(words, store), as_json=as_json)
         return
     from dlx.report.progress import watch
     from dlx.store import open_store

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dlx.config.duration import Duration, StepDuration
 from dlx.config.lane import Config, Lane
@@ -39,6 +39,12 @@ class Swa(Config):
     """From `start` on the rate is this part of the peak, whatever the schedule says; null leaves the schedule alone."""
     lowest: Annotated[Lane, Field(ge=0, le=1)] | None = None
     """Where the rate falls to within each cycle, as a part of the peak; null is a constant rate."""
+
+    @model_validator(mode="after")
+    def _cycles_have_a_rate(self) -> "Swa":
+        if self.rate is None and self.lowest is not None:
+            raise ValueError("lowest is where each cycle's rate falls to: give rate too, or leave lowest out")
+        return self
 
 
 class Lookahead(Config):

@@ -95,7 +95,7 @@ def read(source: str | Path | Mapping[str, Any] | None) -> Document:
 def read_text(path: Path) -> str:
     """A config file's text. Raises `ConfigError` for what is no text, `MissingInputError` for what cannot be read."""
     try:
-        return path.read_text(encoding="utf8")
+        return path.read_bytes().decode()  # line ends as they are
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: this is not a text file in UTF-8; a config is YAML") from error
     except OSError as error:
@@ -142,10 +142,12 @@ def without_auto(document: Document, overrides: Sequence[Override]) -> tuple[Doc
     section = apply_overrides(document.tree, overrides).get("optimizer")
     wanted = isinstance(section, dict) and section.get("lr") == AUTO
     rate = ("optimizer", "lr")
-    kept = [each for each in overrides if (each.path, each.value) != (rate, AUTO)]
-    tree = document.tree
-    if isinstance(tree.get("optimizer"), dict) and tree["optimizer"].get("lr") == AUTO:
-        tree = {**tree, "optimizer": {key: value for key, value in tree["optimizer"].items() if key != "lr"}}
+    kept = [
+        replace(each, value=_without_auto(each.value)) if each.path == rate[:1] else each
+        for each in overrides
+        if (each.path, each.value) != (rate, AUTO)
+    ]
+    tree = {key: _without_auto(value) if key == "optimizer" else value for key, value in document.tree.items()}
     return replace(document, tree=tree), kept, wanted
 
 
@@ -184,6 +186,10 @@ def to_yaml(experiment: Experiment) -> str:
     return out.getvalue()
 
 
+def _without_auto(section: Any) -> Any:
+    return {k: v for k, v in section.items() if (k, v) != ("lr", AUTO)} if isinstance(section, dict) else section
+
+
 def _near(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else ""
@@ -193,7 +199,8 @@ def _plain(value: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int])
     match value:
         case CommentedMap():
             for key in value:
-                lines[(*path, str(key))] = value.lc.key(key)[0] + 1
+                if key in (value.lc.data or ()):  # a merged key (`<<`) stands elsewhere
+                    lines[(*path, str(key))] = value.lc.key(key)[0] + 1
             return {str(k): _plain(v, (*path, str(k)), lines) for k, v in value.items()}
         case CommentedSeq():
             for i in range(len(value)):
@@ -270,7 +277,7 @@ def _explain(item: Any, place: _Place) -> str:
         case "value_error":
             return str(item["ctx"]["error"])
     if item["input"] == AUTO and place.path == ("optimizer", "lr"):
-        return "is 'auto', which `dlx train` alone knows: give a number (`dlx lr-find` finds one), or search it in a sweep"
+        return "is 'auto', which a single training finds: give a number, or search it in a sweep"
     message = item["msg"].replace("Input should be", "should be").replace("valid tuple", "list")
     return f"is {item['input']!r}, but {message[0].lower()}{message[1:]}"
 

@@ -184,8 +184,8 @@ class ScheduleFree(Schedule):
     """
 
     kind: Literal["schedule-free"] = "schedule-free"
-    b1: Annotated[Lane, Field(gt=0, lt=1)] = 0.9
-    """How near to the average gradients are taken."""
+    b1: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """How near to the average gradients are taken. It cannot change on the way: the weights would have to move."""
 
 
 class Ramp(Schedule):

@@ -10,9 +10,10 @@ from dlx.config import Experiment
 from dlx.config.load import validate_stored
 from dlx.diagnose.range_curve import RangeFound, RangeTest, Skips, from_json, read_curves, reading_json, to_json
 from dlx.diagnose.range_test import range_test
-from dlx.errors import DataError, MissingInputError, Status
+from dlx.errors import CannotWriteError, DataError, MissingInputError, Status
 from dlx.events import Compiled, Compiling, Event, Notice
 from dlx.experiment.environment import capture, command_line
+from dlx.experiment.run import RANGE_TEST
 from dlx.store import Ending, NewRun, RunRecord, Store, finish_runs, start_run
 
 FILE = "range-test.json"
@@ -57,7 +58,7 @@ def keep(store: Store, found: RangeFound, config: Experiment, name: str | None) 
     environment, taken = capture(), found.test.steps or found.test.rates
     new = NewRun(
         config=config.model_dump(mode="json"),
-        environment=environment,
+        environment=environment | {RANGE_TEST: True},
         steps_total=taken,
         steps_per_epoch=taken,
         monitor="validation/loss" if found.test.validation else "train/loss",
@@ -67,7 +68,11 @@ def keep(store: Store, found: RangeFound, config: Experiment, name: str | None) 
         device=environment["device"],
     )
     run = start_run(store, new)
-    engine.write_atomically(store.run_folder(run) / FILE, json.dumps(to_json(found), indent=1).encode())
+    try:
+        engine.write_atomically(store.run_folder(run) / FILE, json.dumps(to_json(found), indent=1).encode())
+    except CannotWriteError as error:
+        finish_runs(store, [Ending(run, Status.FAILED, str(error), 0, 0)])
+        raise
     first = found.findings[0]
     rates = {f"lr/{each.rule}": each.rate for each in first.reading.suggestions} | {
         f"lr/{key.rpartition('.')[2]}": value for key, value in first.changes.items()

@@ -1,5 +1,6 @@
 """What a range test tries and what it finds, as plain data that is written down and read again. Nothing here trains."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from dlx.diagnose.suggest import LEAST_POINTS, Reading, constant_rules, ladder, 
 from dlx.errors import UsageError
 
 FORMAT = "dlx-range-test-1"
+WIDEST = 1e30
+"""Of rates, and of the highest in terms of the lowest."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,20 @@ class RangeTest:
 
     def check(self) -> None:
         """Raises `UsageError` for what cannot be tried."""
-        if not 0 < self.lowest < self.highest:
+        if not 0 < self.lowest < self.highest < math.inf:
             raise UsageError(
                 f"--min-lr {self.lowest:g} --max-lr {self.highest:g}: the first must be above 0, and below the second"
             )
+        if self.highest > WIDEST or self.highest / self.lowest > WIDEST:
+            raise UsageError(f"--min-lr {self.lowest:g} --max-lr {self.highest:g}: that is more than float32 can hold")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps {self.steps}: each rate takes at least one step")
         if self.rates < LEAST_POINTS:
-            name = "--rates" if self.steps else "--steps"
+            name = "--steps" if self.steps is None else "--rates"
             raise UsageError(f"{name} {self.rates}: fewer than {LEAST_POINTS} rates say nothing")
         if not 0 <= self.beta < 1:
             raise UsageError(f"--smoothing {self.beta:g}: it is at least 0 and below 1; 0 is no smoothing")
-        if self.stop <= 1:
+        if not self.stop > 1:
             raise UsageError(f"--stop {self.stop:g}: it is how many times its best the loss may become: above 1")
 
     @property
@@ -58,8 +65,8 @@ class RangeTest:
 
 @dataclass(frozen=True)
 class RangeCurve:
-    """What was measured of one experiment. Losses of a ramp are of the weights before the step of that rate, those of constant
-    mode after all steps; what was not taken, or came to no number, is NaN.
+    """What was measured of one experiment. A ramp's training losses are of the weights before the step of that rate, its validation
+    losses after it; those of constant mode after all steps. What was not taken, or came to no number, is NaN.
     """
 
     rates: np.ndarray
@@ -146,7 +153,11 @@ def from_json(stored: Any) -> tuple[RangeTest, list[str], list[RangeCurve]]:
         RangeCurve(np.array(each["rates"], float), _array(each["losses"], np.nan), _array(each["smoothed"], np.inf))
         for each in stored["curves"]
     ]
-    return RangeTest(**stored["test"]), [each["label"] for each in stored["curves"]], curves
+    test = RangeTest(**stored["test"])
+    shape = (test.seeds, test.rates)
+    if any({each.losses.shape, each.smoothed.shape, (test.seeds, *each.rates.shape)} != {shape} for each in curves):
+        raise ValueError("its curves are of another size than its test")
+    return test, [each["label"] for each in stored["curves"]], curves
 
 
 def findings_json(found: RangeFound) -> list[dict[str, Any]]:
@@ -158,9 +169,14 @@ def changes(reading: Reading, schedule: ScheduleConfig) -> dict[str, float]:
     """What to set, to three significant digits: the rate, and for triangular schedules the lower one as a part of the upper."""
     if reading.recommended is None or reading.peak is None or reading.base is None:
         return {}
-    if isinstance(schedule, Triangular):
-        return {"optimizer.lr": _rounded(reading.peak), "schedule.base": _rounded(reading.base / reading.peak)}
-    return {"optimizer.lr": _rounded(reading.recommended)}
+    cyclical = (reading.peak, reading.base / reading.peak)
+    values = cyclical if isinstance(schedule, Triangular) else (reading.recommended,)
+    return dict(zip(changed_keys(schedule), map(_rounded, values), strict=True))
+
+
+def changed_keys(schedule: ScheduleConfig) -> tuple[str, ...]:
+    """What a range test sets of an experiment under such a schedule."""
+    return ("optimizer.lr", "schedule.base") if isinstance(schedule, Triangular) else ("optimizer.lr",)
 
 
 def read_curves(

@@ -16,7 +16,7 @@ from dlx import engine
 from dlx.config import Experiment
 from dlx.config.averaging import NoAveraging
 from dlx.config.duration import Duration
-from dlx.config.schedule import Constant, Ramp
+from dlx.config.schedule import Constant, Ramp, ScheduleFree
 from dlx.data import Dataset
 from dlx.diagnose.range_curve import RangeCurve, RangeTest
 from dlx.diagnose.suggest import end_of, smooth
@@ -26,6 +26,7 @@ from dlx.events import Decision, Evaluated, Event
 from dlx.experiment.assemble import assemble, load_data, resolve
 from dlx.experiment.run import loaded
 from dlx.experiment.session import device_failure
+from dlx.optim import without_momentum
 
 BY_THEMSELVES = ("lbfgs", "rprop")
 """Optimizers that choose their own steps."""
@@ -69,7 +70,7 @@ def _losses(
     configs: Sequence[Experiment], dataset: Dataset, test: RangeTest, weights: Path | None
 ) -> Generator[Event, None, np.ndarray]:
     """The losses (configs, seeds, rates) of configs of one structure."""
-    starts = test.ladder if test.steps else test.ladder[:1]
+    starts = test.ladder if test.steps is not None else test.ladder[:1]
     wanted = [_tried(config, test, seed, rate) for config, seed, rate in product(configs, range(test.seeds), starts)]
     measured = yield from _measured(wanted, dataset, test, weights)
     if test.steps is not None:
@@ -134,7 +135,8 @@ def _tried(config: Experiment, test: RangeTest, seed: int, rate: float) -> Exper
             "seed": (config.train.seed + seed) % 2**32,
         }
     )
-    optimizer = config.optimizer.model_copy(update={"lr": float(rate)})
+    free = isinstance(config.schedule, ScheduleFree)
+    optimizer = (without_momentum(config.optimizer) if free else config.optimizer).model_copy(update={"lr": float(rate)})
     plain = {"schedule": schedule, "averaging": NoAveraging(), "replay": ()}
     return config.model_copy(update={"train": train, "optimizer": optimizer, **plain})
 

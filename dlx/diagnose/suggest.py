@@ -1,7 +1,7 @@
 """What a learning-rate range test says: smoothing, the rules by which people read its curve, and what to recommend.
 
-Pure functions of (rates, losses), so that a stored test can be read again by other rules. All slopes are against log10 of the
-rate: the ladder is even there, and a slope against the rate itself would only find the first steps.
+Pure functions of (rates, losses), so that a stored test can be read again by other rules. Slopes are against log10 of the rate,
+where the usual ladder is even: a slope against the rate itself would only find the first steps. `valley` and `slide` count steps.
 """
 
 import math
@@ -53,17 +53,17 @@ Rules = Callable[[np.ndarray, np.ndarray, int], Reading]
 def smooth(losses: ArrayLike, beta: float) -> np.ndarray:
     """The exponential moving average of losses (steps,), unbiased from the first step on (Kingma and Ba 2015, section 3).
 
-    s_t = beta * s_{t-1} + (1 - beta) * loss_t from s_0 = 0, divided by 1 - beta**t with t counted from 1: a constant loss is
-    its own average at every step. What is not finite ends the average: it stays infinite.
+    beta * s_{t-1} + (1 - beta) * loss_t from s_0 = 0, divided by 1 - beta**t with t counted from 1, which is s_t below: written
+    so, a constant loss is its own average at every step to the last bit. What is not finite ends the average: it stays infinite.
     """
     values = np.asarray(losses, np.float64)
     found = np.full(len(values), np.inf)
-    total = 0.0
+    average = 0.0
     for index, value in enumerate(values):
         if not math.isfinite(value):
             break
-        total = beta * total + (1 - beta) * value
-        found[index] = total / (1 - beta ** (index + 1))
+        average += (1 - beta) / (1 - beta ** (index + 1)) * (value - average)
+        found[index] = average
     return found
 
 

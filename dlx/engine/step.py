@@ -88,31 +88,31 @@ def average_lane(task: Task, config: Experiment, learner: LearnerState, data: De
     """The learner as it is judged: its averaged weights, with running statistics that fit them.
 
     Those that nobody has averaged become the means over batches `rows` (batches, b) in training. A batch moves a statistic from s
-    to m * s + (1 - m) * x, where its own x and the momentum m do not depend on s. From zero that is (1 - m) * x; and once more from
-    there it is 1 + m times as much, which tells m. What is no such average stays as it is.
+    to m * s + (1 - m) * x, where its own x and the momentum m do not depend on s: that is (1 - m) * (x - s) away, and the same
+    batch once more m times as far, which tells m. What a batch does not move stays as it is.
     """
     state = judged(task.averaged(learner))
     if not needs_statistics(config.averaging, config.schedule) or not jax.tree.leaves(state.rest):
         return state
     weight, key = jnp.ones(rows.shape[1:], jnp.float32), step_key(config.train.seed, "statistics", 0)
-    nothing = jax.tree.map(jnp.zeros_like, state.rest)
 
     def after(rest: Any, index: jax.Array | int) -> Any:
         batch = take(data, rows[index], weight)
         return task.statistics(config, state._replace(rest=rest), batch, jax.random.fold_in(key, index))
 
+    def body(index: jax.Array, total: Any) -> Any:
+        return jax.tree.map(lambda t, new, old: t + (new - old), total, after(state.rest, index), state.rest)
+
     def mean(old: jax.Array, total: jax.Array, once: jax.Array, twice: jax.Array) -> jax.Array:
         if not jnp.issubdtype(old.dtype, jnp.floating):
             return old
-        moved = jnp.sum(jnp.abs(once))
-        momentum = jnp.sum(jnp.abs(twice)) / jnp.where(moved > 0, moved, 1.0) - 1
-        return jnp.where(moved > 0, total / rows.shape[0] / (1 - momentum), old).astype(old.dtype)
+        away = jnp.sum(jnp.abs(once - old))
+        momentum = jnp.sum(jnp.abs(twice - once)) / jnp.where(away > 0, away, 1.0)
+        moves = (away > 0) & (momentum < 1)
+        return jnp.where(moves, old + total / rows.shape[0] / jnp.where(moves, 1 - momentum, 1.0), old).astype(old.dtype)
 
-    def body(index: jax.Array, total: Any) -> Any:
-        return jax.tree.map(jnp.add, total, after(nothing, index))
-
-    once = after(nothing, 0)
-    total = jax.lax.fori_loop(0, rows.shape[0], body, nothing)
+    once = after(state.rest, 0)
+    total = jax.lax.fori_loop(0, rows.shape[0], body, jax.tree.map(jnp.zeros_like, state.rest))
     return state._replace(rest=jax.tree.map(mean, state.rest, total, once, after(once, 0)))
 
 

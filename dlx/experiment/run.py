@@ -19,6 +19,9 @@ from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
 from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
+RANGE_TEST = "range_test"
+"""What marks, in a run's environment, that it is the record of a range test, in which nothing was trained to be kept."""
+
 Tune = Callable[[Experiment], Generator[Event, None, tuple[Experiment, Mapping[str, Any]]]]
 """Finds an experiment's rate: the experiment under it, and what is to be remembered of how it was found."""
 
@@ -90,6 +93,11 @@ def resume(run: RunRecord, store: Store, *, max_seconds: float | None = None) ->
 
     Raises `BusyError` when a live process trains it, `DataError` when its data or its checkpoint has changed.
     """
+    if RANGE_TEST in run.environment:
+        name = f" ({run.name})" if run.name else ""
+        raise ConfigError(
+            f"run {run.id}{name} is a range test of `dlx lr-find`: there is nothing to train on; name another run"
+        )
     if run.status is Status.RUNNING:
         raise BusyError(f"run {run.id} is being trained by another process right now; wait for it or stop it")
     if not run.status.resumable:
@@ -144,6 +152,8 @@ def resume_or_start(
         yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True, tune=tune)
         return
     stored = validate_stored(run.config, f"run {run.id}")
+    if RANGE_TEST in run.environment:
+        raise ConfigError(f"run {run.id} ({name}) is a range test of `dlx lr-find`: choose another --name to train under")
     found = {f"{key} was" for key in run.environment.get("lr_find", {}).get("set", {})} if tune is not None else set()
     changes = [each for each in _changes(config, stored) if not each.startswith(tuple(found))]
     if changes:

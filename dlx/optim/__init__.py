@@ -8,6 +8,7 @@ from dlx.optim.averaging import check_averaging as check_averaging
 from dlx.optim.averaging import needs_statistics as needs_statistics
 from dlx.optim.averaging import start_average as start_average
 from dlx.optim.optimizers import build_optimizer as build_optimizer
+from dlx.optim.optimizers import without_momentum as without_momentum
 from dlx.optim.regularization import is_weight as is_weight
 from dlx.optim.regularization import penalty as penalty
 from dlx.optim.schedules import Schedule as Schedule

@@ -13,6 +13,9 @@ from dlx.config.schedule import ScheduleFree
 from dlx.errors import ConfigError
 from dlx.optim.schedules import Schedule
 
+EXACT = 1 - 1e-6
+"""So that a share of steps which is a whole number stays it: 0.6 * 100 is 60.000004 in float32."""
+
 
 class Average(NamedTuple):
     """Averaged weights; for EMA the running statistics too, which are () otherwise; steps taken; weights in the average."""
@@ -92,7 +95,7 @@ def needs_statistics(averaging: AveragingConfig, schedule: Any) -> bool:
 def check_averaging(config: AveragingConfig, total_steps: int, steps_per_epoch: int) -> None:
     """Raises `ConfigError` for a cycle of SWA that would not end before the training does."""
     if isinstance(config, kinds.Swa):
-        every, left = config.every.steps(steps_per_epoch), total_steps - math.ceil(config.start * total_steps)
+        every, left = config.every.steps(steps_per_epoch), total_steps - math.ceil(config.start * total_steps * EXACT)
         if every > left:
             raise ConfigError(
                 f"averaging.every {config.every}: that is {every} steps, and after averaging.start={config.start:g} the training has "
@@ -102,7 +105,7 @@ def check_averaging(config: AveragingConfig, total_steps: int, steps_per_epoch: 
 
 def first_averaged(config: kinds.Swa, total_steps: int) -> jax.Array:
     """The number of steps after which SWA begins."""
-    return jnp.ceil(jnp.asarray(config.start, jnp.float32) * total_steps).astype(jnp.int32)
+    return jnp.ceil(jnp.asarray(config.start, jnp.float32) * total_steps * EXACT).astype(jnp.int32)
 
 
 def averaging_rate(

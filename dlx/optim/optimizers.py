@@ -32,9 +32,9 @@ def build_optimizer(
         links.append(optax.clip(config.clip_value))
     if config.clip_norm is not None:
         links.append(optax.clip_by_global_norm(config.clip_norm))
-    key = next((name for name in ("momentum", "b1") if name in type(config).model_fields), None)
+    key = momentum_key(config)
     if free is not None:
-        rule = _rule(config if key is None else config.model_copy(update={key: 0.0}), rate)
+        rule = _rule(without_momentum(config), rate)
         # Optax counts these steps from 1.
         free_rule = optax.contrib.schedule_free(rule, lambda count: rate(count - 1), b1=free.b1)
         return optax.with_extra_args_support(optax.chain(*links, free_rule))
@@ -42,6 +42,17 @@ def build_optimizer(
         return optax.with_extra_args_support(optax.chain(*links, _rule(config, rate)))
     moving = _moving(lambda value: _rule(config.model_copy(update={key: value}), rate), momentum)
     return optax.with_extra_args_support(optax.chain(*links, moving))
+
+
+def momentum_key(config: OptimizerConfig) -> str | None:
+    """What the rule calls its momentum, if it has one."""
+    return next((name for name in ("momentum", "b1") if name in type(config).model_fields), None)
+
+
+def without_momentum(config: OptimizerConfig) -> OptimizerConfig:
+    """The rule as schedule-free learning has it."""
+    key = momentum_key(config)
+    return config if key is None else config.model_copy(update={key: 0.0})
 
 
 def _moving(

@@ -31,7 +31,15 @@ def test_a_test_is_a_run_with_a_picture_its_numbers_and_rules_with_their_reasons
     assert (shown["status"], shown["step"]) == ("completed", 40)
     assert shown["metrics"]["lr/lr"] == stored["findings"][0]["set"]["optimizer.lr"]
     resumed = dlx("train", "--resume", picture.parent.name)
-    assert "nothing left to do" in resumed.err
+    assert (resumed.code, resumed.err.count("\n")) == (78, 1)
+    assert "is a range test of `dlx lr-find`" in resumed.err
+
+
+def test_a_name_that_a_range_test_has_does_not_stop_cron_from_training_in_silence(dlx, tiny):
+    assert dlx("lr-find", *tiny, *FAST[1:], "--name", "nightly", "-q").code == 0
+    done = dlx("train", *tiny, "--name", "nightly", "--resume", "auto")
+    assert done.code == 78
+    assert "is a range test of `dlx lr-find`: choose another --name to train under" in done.err
 
 
 def test_a_stored_test_is_read_again_with_other_skips_and_nothing_is_trained(dlx):
@@ -75,6 +83,19 @@ def test_write_sets_the_rate_in_the_file_and_keeps_its_comments(dlx, tmp_path):
     assert "  # too high\n" in text
 
 
+def test_write_follows_links_and_keeps_line_ends_and_permissions(dlx, tmp_path):
+    file, link = tmp_path / "my.yaml", tmp_path / "link.yaml"
+    file.write_bytes(document("optimizer: {kind: adamw, lr: auto}").replace("\n", "\r\n").encode())
+    file.chmod(0o600)
+    link.symlink_to(file)
+    assert dlx("lr-find", str(link), *FAST, "--write", str(link), "-q").code == 0
+    assert link.is_symlink()
+    assert (file.stat().st_mode & 0o777) == 0o600
+    text = file.read_bytes()
+    assert text.count(b"\r\n") == text.count(b"\n") == 4
+    assert b"lr: auto" not in text
+
+
 def test_without_a_falling_region_nothing_is_written_and_the_exit_code_is_1(dlx, tmp_path):
     file = tmp_path / "my.yaml"
     file.write_text(document("optimizer: {kind: sgd, clip_norm: 1.0e-12}"))
@@ -107,10 +128,13 @@ def test_a_trained_run_has_no_falling_region(dlx):
         (("--compare", "optimizer.lr=1e-3"), 2, "with at least two values"),
         (("--batch-sizes", "8,16", "--compare", "optimizer.weight_decay=0,1"), 2, "give one of the two"),
         (("--compare", "schedule.kind=cosine,linear"), 2, "a range test has its own"),
-        (("--write", "absent.yaml"), 66, "--write absent.yaml: no such file"),
-        (("--write", "a.yaml", "--batch-sizes", "8,16"), 2, "leave out --compare and --batch-sizes"),
+        (("--mode", "constant", "--steps", "0"), 2, "--steps 0: each rate takes at least one step"),
+        (("--max-lr", "inf"), 2, "below the second"),
+        (("--min-lr", "nan"), 2, "the first must be above 0"),
+        (("--stop", "nan"), 2, "above 1"),
+        (("--min-lr", "1e-30", "--max-lr", "1e30"), 2, "more than float32 can hold"),
+        (("averaging={kind: swa, rate: null, lowest: 0.1}",), 78, "give rate too, or leave lowest out"),
         (("--from", "latest"), 66, "no store at"),
-        (("optimizer.lr=auto",), 78, "`dlx train` alone knows"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(dlx, tmp_path, words, code, sentence):
@@ -122,15 +146,26 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(dlx, tmp_path, words, code
 
 def test_a_file_that_this_user_cannot_rewrite_is_refused_before_anything_is_tried(dlx, tmp_path, monkeypatch):
     file = tmp_path / "my.yaml"
-    file.write_text(document("optimizer: 3"))
-    assert dlx("lr-find", "digits-mlp", "--write", str(file)).err == (
-        f"error: {file}: optimizer is not a mapping there, so that optimizer.lr cannot be set; nothing was changed\n"
-    )
+    for text, words, sentence in (
+        (document("optimizer: 3"), (), ":4: optimizer: "),
+        (document("optimizer: {kind: sgd}"), (), ": its optimizer.kind is sgd, and adamw was tested; nothing was changed"),
+        (document(), ("schedule={kind: triangular}",), ": its schedule.kind is constant, and triangular was tested"),
+        ("experiment: digits-mlp\nsearch: {}\n", (), ": data: is missing"),
+        (document("optimizer:\n  kind: adamw\n  <<: {lr: 1.0}"), (), ": optimizer.lr cannot be set without changing more"),
+    ):
+        file.write_text(text)
+        refused = dlx("lr-find", "digits-mlp", *(words or ["schedule={kind: constant}"]), "--write", str(file))
+        assert f"error: {file}{sentence}" in refused.err
+        assert file.read_text() == text
+    assert dlx("lr-find", "--write", "absent.yaml").err == "error: absent.yaml: no such file; a file that is there is changed\n"
+    several = dlx("lr-find", "--write", str(file), "--batch-sizes", "8,16")
+    assert "--write sets one rate, and several were compared" in several.err
+    assert not (tmp_path / "results" / "runs").exists()
     file.write_text(document())
     access = os.access
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
-    assert dlx("lr-find", "digits-mlp", "--write", str(file)).err == (
-        f"error: --write {file}: this user cannot write it; nothing was changed\n"
+    assert dlx("lr-find", "digits-mlp", "schedule={kind: constant}", "--write", str(file)).err == (
+        f"error: {file}: this user cannot write it; nothing was changed\n"
     )
 
 

@@ -54,6 +54,9 @@ def test_small_numbers_have_a_point_so_that_every_yaml_reads_a_number() -> None:
         "a: &r 1e-3\noptimizer: {kind: sgd, lr: *r}\nb: {c: *r}\n",
         "optimizer: &o {kind: sgd, lr: &r 1e-3}\nb: *r\n",
         "optimizer: 3\n",
+        "optimizer: {}\n",
+        "optimizer:\n  kind: sgd\n  lr:\n",
+        "optimizer:\n  kind: sgd\n  <<: {lr: 1.0}\n",
     ],
 )
 def test_what_cannot_be_changed_alone_is_refused(text: str) -> None:
