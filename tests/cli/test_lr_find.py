@@ -163,7 +163,7 @@ def test_a_file_that_this_user_cannot_rewrite_is_refused_before_anything_is_trie
     assert not (tmp_path / "results" / "runs").exists()
     file.write_text(document())
     access = os.access
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != file and access(path, mode))
+    monkeypatch.setattr("os.access", lambda path, mode: (mode, Path(path)) != (os.W_OK, file) and access(path, mode))
     assert dlx("lr-find", "digits-mlp", "schedule={kind: constant}", "--write", str(file)).err == (
         f"error: {file}: this user cannot write it; nothing was changed\n"
     )
