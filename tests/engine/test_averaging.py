@@ -158,3 +158,33 @@ def test_what_does_not_go_together_is_a_sentence(experiment):
             experiment(*words)
     with pytest.raises(ValidationError):
         ReduceOnPlateau(factor=1.0)
+
+
+NET = """
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Net(nnx.Module):
+    def __init__(self, in_features, out_features, *, rngs):
+        self.scale = nnx.Variable(jnp.full((in_features,), 2.0))
+        self.hidden = nnx.Linear(in_features, 8, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, momentum=0.99, rngs=rngs)
+        self.output = nnx.Linear(8, out_features, rngs=rngs)
+
+    def __call__(self, x):
+        return self.output(self.norm(self.hidden(x * self.scale[...])))
+"""
+
+
+def test_a_users_own_constants_hold_while_statistics_are_measured(cohort, experiment, rows, tmp_path):
+    """Flax's own batch normalization, at another momentum, behind a constant that is no parameter and no statistic."""
+    (tmp_path / "net.py").write_text(NET)
+    assembly = cohort([experiment(SWA, f"model={{kind: python, target: {tmp_path / 'net.py'}:Net}}")])
+    _, progress = train(assembly.cohort)
+    weights = assembly.cohort._averaged(progress)
+    np.testing.assert_array_equal(weights.rest["scale"], progress.lanes.learner.rest["scale"])
+    kernel, bias = (np.asarray(weights.params["hidden"][name][0], np.float64) for name in ("kernel", "bias"))
+    hidden = 2 * rows.train.inputs.astype(np.float64)[batch_rows(0, 0, 8, 128, 16)] @ kernel + bias  # (batches, b, units)
+    np.testing.assert_allclose(weights.rest["norm"]["mean"][0], hidden.mean(1).mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(weights.rest["norm"]["var"][0], hidden.var(1).mean(0), rtol=1e-4)
