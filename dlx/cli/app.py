@@ -54,7 +54,7 @@ def main() -> None:
         sys.stdout = None
         sys.exit(0)
     except Exception as error:
-        _tell(f"error: {type(error).__name__}: {error} (this should not happen; -v shows where)")
+        _tell(f"error: {type(error).__name__}: {error} (this should not happen; `dlx -v ...` shows where)")
         sys.exit(1)
 
 

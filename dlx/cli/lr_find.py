@@ -65,7 +65,12 @@ def lr_find(
         str | None, typer.Option("--batch-sizes", metavar="A,B,...", help="Short for --compare train.batch_size=A,B,...")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="RUN", help="Begin with the best weights of a run, by its own config.")
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="RUN",
+            help="Begin with the best weights of a run; its own experiment, unless another is named.",
+        ),
     ] = None,
     stored: Annotated[
         str | None,
@@ -147,9 +152,7 @@ def _variants(words: Words, begin: RunRecord | None, compare: str | None) -> dic
     from dlx.report.words import value_word
 
     document, overrides = document_from(words)
-    if begin is not None:
-        if words.split()[0] is not None:
-            raise UsageError("--weights RUN brings its own experiment: leave out the recipe, and --data")
+    if begin is not None and words.split()[0] is None:
         document = Document(dict(begin.config), "")
     document, overrides, _ = without_auto(document, overrides)
     if compare is None:
@@ -190,4 +193,4 @@ def _show(found: RangeFound, run: RunRecord, written: Path | None, *, as_json: b
         return
     console = for_output()
     for line in range_lines(found, run.id, picture, written):
-        console.print(line, soft_wrap=isinstance(line, str))
+        console.print(line, soft_wrap=line == str(picture))

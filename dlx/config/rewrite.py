@@ -14,7 +14,7 @@ from dlx.config.experiment import Experiment
 from dlx.config.load import parse_yaml, read_text, validate, without_auto
 from dlx.errors import CannotWriteError, ConfigError, MissingInputError
 
-_SCALAR = re.compile(r"[^\s,}\]#]+")
+_SCALAR = re.compile(r"(?P<anchor>&\S+\s+)?[^\s,}\]#]+")
 
 
 def rewritten(file: Path, numbers: Mapping[str, float], like: Experiment) -> str:
@@ -24,6 +24,8 @@ def rewritten(file: Path, numbers: Mapping[str, float], like: Experiment) -> str
     it cannot be written, is of another optimizer or schedule, or cannot be changed in these numbers alone, and `ConfigError`
     where it is no experiment.
     """
+    if file.is_dir():
+        raise CannotWriteError(f"{file}: this is a folder; name a config file in it")
     if not file.is_file():
         raise MissingInputError(f"{file}: no such file; a file that is there is changed")
     if not os.access(file, os.W_OK) or not os.access(file.resolve().parent, os.W_OK):
@@ -62,9 +64,9 @@ def with_numbers(text: str, name: str, numbers: Mapping[str, float]) -> str:
     The result is read again: unless it says what the text said, but for these numbers, `CannotWriteError` is raised.
     """
     expected, changed = parse_yaml(text, name).tree, text
-    by_hand = ", ".join(f"{key}: {_yaml(number)}" for key, number in numbers.items())
     refusal = CannotWriteError(
-        f"{name}: {', '.join(numbers)} cannot be set without changing more than that; set by hand {by_hand}"
+        f"{name}: {', '.join(numbers)} cannot be set without changing more than that (an alias, a merge key, or no value yet): "
+        "set by hand what is found"
     )
     for key, number in numbers.items():
         section, field = key.split(".")
@@ -107,7 +109,9 @@ def _with_number(text: str, section: str, field: str, number: str) -> str:
     inside: CommentedMap = tree[section]
     if field in inside:
         line, column = inside.lc.value(field)
-        lines[line] = lines[line][:column] + _SCALAR.sub(number, lines[line][column:], count=1)
+        lines[line] = lines[line][:column] + _SCALAR.sub(
+            lambda found: f"{found['anchor'] or ''}{number}", lines[line][column:], count=1
+        )
     elif inside.fa.flow_style():
         line, column = inside.lc.line, inside.lc.col
         lines[line] = f"{lines[line][:column]}{{{field}: {number}, {lines[line][column + 1 :]}"

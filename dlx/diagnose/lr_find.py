@@ -49,7 +49,7 @@ def tuned(config: Experiment) -> Generator[Event, None, tuple[Experiment, dict[s
     if finding.changes:
         yield Notice(f"optimizer.lr=auto: {values} (confidence {reading.confidence}: {reading.why})")
     else:
-        yield Notice(f"optimizer.lr=auto: {reading.why}; the rate stays at {config.optimizer.lr:g}")
+        yield Notice(f"optimizer.lr=auto: the rate stays at {config.optimizer.lr:g}: {reading.why}")
     return config.with_values(finding.changes), {"set": dict(finding.changes), **reading_json(reading)}
 
 

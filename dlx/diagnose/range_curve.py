@@ -88,7 +88,8 @@ def standard_error(losses: np.ndarray, beta: float) -> float:
     Seeds see the same batches, so their losses are not independent: what is looked at is their mean. Differences of neighbours
     have twice the variance of one loss, and an exponential average of independent losses has (1 - beta) / (1 + beta) of it.
     """
-    steps = np.diff(losses[:, : max(3, losses.shape[1] // 4)].mean(axis=0))
+    first = losses[:, : max(3, losses.shape[1] // 4)].mean(axis=0)
+    steps = np.diff(np.where(np.isfinite(first), first, np.nan))
     steps = steps[np.isfinite(steps)]
     variance = float(np.mean(np.square(steps))) / 2 if len(steps) else 0.0
     return float(np.sqrt(variance * (1 - beta) / (1 + beta)))

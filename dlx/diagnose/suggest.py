@@ -107,7 +107,7 @@ def read(
         return Reading((), None, None, None, "none", _no_points(x, finite))
     x, y = x[finite], y[finite]
     lowest = int(np.argmin(y))
-    start = _start(y)
+    start = _start(y, lowest)
     fall = start - y[lowest]
     if fall <= max(FALL * abs(start), NOISE * noise):
         return Reading((), None, None, None, "none", _no_fall(x, y, lowest, fall, noise))
@@ -209,14 +209,14 @@ def _suggestions(x: np.ndarray, y: np.ndarray, lowest: int) -> tuple[Suggestion,
     return tuple(Suggestion(rule, rate, why) for rule, (rate, why) in found.items())
 
 
-def _start(y: np.ndarray) -> float:
-    """The loss that a curve begins at: the median of its first tenth."""
-    return float(np.median(y[: max(3, len(y) // 10)]))
+def _start(y: np.ndarray, lowest: int) -> float:
+    """The loss that a fall begins at: the median of the curve's first tenth, none of it behind the minimum."""
+    return float(np.median(y[: lowest + 1][: max(3, len(y) // 10)]))
 
 
 def _done(x: np.ndarray, y: np.ndarray, lowest: int, share: float) -> float:
     """The last rate before the minimum at which so much of the fall from the start is still not done."""
-    level = _start(y) - share * (_start(y) - y[lowest])
+    level = _start(y, lowest) - share * (_start(y, lowest) - y[lowest])
     above = np.flatnonzero(y[: lowest + 1] > level)
     return float(x[above[-1]] if len(above) else x[0])
 
@@ -224,12 +224,12 @@ def _done(x: np.ndarray, y: np.ndarray, lowest: int, share: float) -> float:
 def _no_points(x: np.ndarray, finite: np.ndarray) -> str:
     return (
         f"no falling region: the loss explodes, or is no number, at all but {finite.sum()} of the {len(x)} rates from {x[0]:.2g} "
-        "on: try lower ones, or look at the data"
+        "on: lower --max-lr, or look at the data"
     )
 
 
 def _no_fall(x: np.ndarray, y: np.ndarray, lowest: int, fall: float, noise: float) -> str:
-    seen = f"from {x[0]:.2g} on the smoothed loss falls by {fall:.2g}, to {y[lowest]:.4g}"
+    seen = f"from {x[0]:.2g} on the smoothed loss falls by {max(fall, 0.0):.2g}, to {y[lowest]:.4g}"
     if 0 < fall <= NOISE * noise:
         return f"no falling region: {seen}, less than {NOISE:g} times its noise ({noise:.2g})"
-    return f"no falling region: {seen}: it rises, or stays where it is. Is the network trained already, or the range too high?"
+    return f"no falling region: {seen}, no more. Is the network trained already, or the range too high?"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dlx.diagnose.range_curve import Finding, RangeFound, findings_json
+from dlx.diagnose.suggest import FALL
 from dlx.events import Compiling, DataLoaded, Event, Measured, Notice
 from dlx.report.figures import BLUE, GREEN, GREY, ORANGE, SMALL, VERMILLION, name_axes, new_axes, style
 from dlx.report.tables import grid
@@ -67,7 +68,7 @@ def range_lines(found: RangeFound, run: str, picture: Path, written: Path | None
             yield from _answer(finding)
     if written is not None:
         yield f"{escape(str(written))}: set {_changes(first)}"
-    yield escape(str(picture))
+    yield str(picture)
 
 
 def range_json(found: RangeFound, run: str, picture: Path, written: Path | None) -> dict[str, Any]:
@@ -90,8 +91,11 @@ def draw_range(found: RangeFound) -> Figure:
         figure, axes = new_axes(9, 5.5)
         if not test.linear:
             axes.set_xscale("log")
-        for finding, color in zip(found.findings, [*COLORS] * (1 + len(found.findings) // len(COLORS)), strict=False):
-            _draw(axes, finding, color, alone=len(found.findings) == 1)
+        count = len(found.findings)
+        for index, finding in enumerate(found.findings):
+            # Each a little thinner than the one before, so that equal curves can all be seen.
+            width = 1.8 + 2.4 * (count - 1 - index) / count
+            _draw(axes, finding, COLORS[index % len(COLORS)], width, alone=count == 1)
         axes.set_xlim(test.lowest, test.highest)
         axes.set_ylim(*_limits(found))
         band = f", the band is that of {test.seeds} seeds" if test.seeds > 1 else ""
@@ -102,7 +106,7 @@ def draw_range(found: RangeFound) -> Figure:
         return figure
 
 
-def _draw(axes: Axes, finding: Finding, color: str, *, alone: bool) -> None:
+def _draw(axes: Axes, finding: Finding, color: str, width: float, *, alone: bool) -> None:
     curve, reading = finding.curve, finding.reading
     smoothed = np.where(np.isfinite(curve.smoothed), curve.smoothed, np.nan)
     median = np.where(np.isfinite(curve.median), curve.median, np.nan)
@@ -112,7 +116,7 @@ def _draw(axes: Axes, finding: Finding, color: str, *, alone: bool) -> None:
     some = np.isfinite(curve.median)
     low, high = (edge(smoothed[:, some], axis=0) for edge in (np.nanmin, np.nanmax))
     axes.fill_between(curve.rates[some], low, high, color=color, alpha=0.18, lw=0, zorder=2)
-    axes.plot(curve.rates, median, color=color, lw=1.8, zorder=3, label=finding.label or None)
+    axes.plot(curve.rates, median, color=color, lw=width, zorder=3, label=finding.label or None)
     if reading.recommended is None or reading.base is None or reading.peak is None:
         return
     at = _on(curve.rates, median, reading.recommended)
@@ -130,13 +134,19 @@ def _draw(axes: Axes, finding: Finding, color: str, *, alone: bool) -> None:
 
 def _limits(found: RangeFound) -> tuple[float, float]:
     """From below the lowest loss to a little above where the curves begin."""
-    medians = [finding.curve.median[np.isfinite(finding.curve.median)] for finding in found.findings]
-    starts = [float(median[0]) for median in medians if len(median)]
-    if not starts:
+    medians = [finding.curve.median for finding in found.findings if np.isfinite(finding.curve.median).any()]
+    if not medians:
         return 0.0, 1.0
-    low = min(float(median.min()) for median in medians if len(median))
-    height = max(max(starts) - low, 0.02 * abs(max(starts)), 1e-9)
-    return low - 0.1 * height, max(starts) + ABOVE * height
+    low, high = min(float(median.min()) for median in medians), max(map(_highest, medians))
+    margin = 0.08 * max(high - low, 1e-9)
+    return low - margin, high + margin
+
+
+def _highest(median: np.ndarray) -> float:
+    """The highest loss that is worth showing: a little above the start of a fall; where nothing falls, up to twice the start."""
+    known = median[np.isfinite(median)]
+    start, fall = float(known[0]), float(known[0] - known.min())
+    return start + ABOVE * fall if fall > FALL * abs(start) else min(float(known.max()), start + abs(start))
 
 
 def _on(rates: np.ndarray, losses: np.ndarray, rate: float) -> float:
@@ -147,13 +157,12 @@ def _on(rates: np.ndarray, losses: np.ndarray, rate: float) -> float:
 
 def _curve(finding: Finding) -> RenderableType:
     """The part of the curve that can be seen: without the explosion at its end."""
-    median = finding.curve.median
-    known = median[np.isfinite(median)]
-    if not len(known):
+    median, rates, rate = finding.curve.median, finding.curve.rates, finding.reading.recommended
+    if not np.isfinite(median).any():
         return "[red]no rate came to a number[/]"
-    shown = np.where(median <= known[0] + (1 + ABOVE) * max(np.ptp(known[: np.argmin(known) + 1]), 1e-9), median, np.nan)
-    rates = finding.curve.rates
-    return TerminalPlot(shown.tolist(), f"lr {rates[0]:g}", f"{rates[-1]:g}")
+    shown = np.where(median <= _highest(median), median, np.nan)
+    mark = None if rate is None else (float(np.interp(rate, rates, np.linspace(0, 1, len(rates)))), f"{rate:.2g}")
+    return TerminalPlot(shown.tolist(), f"lr {rates[0]:g}", f"{rates[-1]:g}", mark=mark)
 
 
 def _rules(finding: Finding) -> Table:
@@ -182,7 +191,8 @@ def _answer(finding: Finding) -> Iterator[str]:
     reading = finding.reading
     yield f"[bold]recommended {reading.recommended:.2g}[/] (confidence {reading.confidence}: {reading.why})"
     yield f"cyclical    {_span(finding)}"
-    yield f"to set      {_changes(finding)}"
+    meaning = " (the upper bound, and the lower one as a part of it)" if len(finding.changes) > 1 else ""
+    yield f"to set      {_changes(finding)}{meaning}"
 
 
 def _span(finding: Finding) -> str:

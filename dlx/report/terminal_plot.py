@@ -33,6 +33,8 @@ class TerminalPlot:
     rows: int = 8
     floor: float | None = None
     """The lowest value of the axis, unless one of the values is lower."""
+    mark: tuple[float, str] | None = None
+    """A place between the first value (0) and the last (1) that is pointed at from below, and what it is called."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Rich's hook: the rows of the curve, its axis, and what is below it."""
@@ -50,9 +52,19 @@ class TerminalPlot:
             label = beside.get(row, "")
             yield _line(f"{label:>{margin}} {tick if label else line}", cells)
         yield _line(f"{'':{margin}} {corner}{across * columns}")
+        yield _line(f"{'':{margin}}  {self._below(columns, '^' if plain else '▲')}")
+
+    def _below(self, columns: int, pointer: str) -> str:
+        """The first value's label, the mark where there is room for it, and the last value's label."""
         gap = columns - len(self.left) - len(self.right)
-        below = f"{self.left}{' ' * gap}{self.right}" if gap > 0 else self.right
-        yield _line(f"{'':{margin}}  {below}")
+        if gap <= 0:
+            return self.right
+        if self.mark is not None:
+            place, name = self.mark
+            before, pointed = round(place * (columns - 1)) - len(self.left), f"{pointer} {name}"
+            if before > 0 and before + len(pointed) < gap:
+                return f"{self.left}{' ' * before}{pointed}{' ' * (gap - before - len(pointed))}{self.right}"
+        return f"{self.left}{' ' * gap}{self.right}"
 
 
 def extents(values: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:

@@ -196,5 +196,5 @@ def test_auto_in_a_file_falls_back_to_the_optimizers_own_rate(dlx, tmp_path):
     )
     done = dlx("train", "my.yaml", "--json")
     assert done.code == 0
-    assert "the rate stays at 0.01" in done.err
+    assert "the rate stays at 0.01: no falling region: " in done.err
     assert json.loads(dlx("runs", "show", "latest", "--json").out)["environment"]["lr_find"]["set"] == {}

@@ -34,6 +34,7 @@ def test_only_the_numbers_change() -> None:
         ("data: {kind: digits}", "data: {kind: digits}\noptimizer: {kind: adamw, lr: 0.5}\n"),
         ("optimizer: {kind: sgd, lr: 'auto'}\n", "optimizer: {kind: sgd, lr: 0.5}\n"),
         ("optimizer:\n  lr: auto\n", "optimizer:\n  lr: 0.5\n"),
+        ("optimizer: {lr: &r 1e-3, kind: sgd}\n", "optimizer: {lr: &r 0.5, kind: sgd}\n"),
         ('{"optimizer": {"lr": 1, "kind": "sgd"}}\n', '{"optimizer": {"lr": 0.5, "kind": "sgd"}}\n'),
     ],
 )

@@ -184,7 +184,7 @@ def test_auto_takes_what_the_test_recommends_and_without_a_falling_region_keeps_
     assert remembered["set"] == {}
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "no falling region" in notice.text
-    assert notice.text.endswith("; the rate stays at 0.123")
+    assert "the rate stays at 0.123: no falling region: " in notice.text
 
 
 def test_a_triangular_schedule_gets_both_its_bounds() -> None:

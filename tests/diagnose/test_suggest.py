@@ -101,6 +101,8 @@ class TestRead:
         assert other.confidence == plain.confidence
 
     def test_what_cannot_be_read_says_so(self) -> None:
+        at_once = read(RATES, np.linspace(0.3, 3.0, 161))  # the lowest loss is the first
+        assert at_once.why.startswith("no falling region: from 1e-07 on the smoothed loss falls by 0, to 0.3, no more")
         rising = read(RATES, 0.1 + np.maximum(np.log10(RATES) + 3, 0) ** 2)
         flat = read(RATES, np.full(161, 0.7))
         noise = read(RATES, 1 + 0.1 * np.random.default_rng(0).normal(size=161), noise=0.1)
