@@ -91,13 +91,13 @@ def test_lookahead_sets_the_fast_weights_back_to_the_slow_ones_after_every_k_ste
         np.testing.assert_allclose(judged, slow if step >= 3 else fast, rtol=1e-5)
 
 
-@pytest.mark.parametrize("lowest", [None, 0.01])
 @pytest.mark.parametrize("total", [25, 45, 90, 100, 1000, 55_000])
 def test_swa_begins_after_the_very_step_that_its_share_says(total):
     for start in (0.2, 0.4, 0.6, 0.8):
         assert first_averaged(Swa(start=start), total) == round(start * total)
 
 
+@pytest.mark.parametrize("lowest", [None, 0.01])
 def test_the_rate_of_swa_is_cyclical_from_its_start_on(lowest):
     """Izmailov et al. 2018, section 3.2: alpha(i) = (1 - t(i)) * alpha_1 + t(i) * alpha_2 with t(i) = (mod(i - 1, c) + 1) / c."""
     peak, config = 0.5, Swa(start=0.5, every=Duration(5, "steps"), rate=0.2, lowest=lowest)
