@@ -74,10 +74,10 @@ def test_variants_of_one_structure_share_a_program_and_each_has_its_own_curve() 
 
 
 def test_lanes_that_do_not_fit_together_are_tested_one_half_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = curve(config("optimizer.kind=sgd"), rates=12, seeds=4)
-    fits = iter([0.0, 0.0, 1e18, 1e18, 1e18])  # of 4 lanes, of the first 2, of each of these, of the last 2
+    together = curve(config("optimizer.kind=sgd"), rates=12, seeds=2)
+    fits = iter([0.0, 1e18, 1e18])  # of both lanes, of each alone
     monkeypatch.setattr("dlx.engine.memory_limit", lambda: next(fits))
-    apart = curve(config("optimizer.kind=sgd"), rates=12, seeds=4)
+    apart = curve(config("optimizer.kind=sgd"), rates=12, seeds=2)
     np.testing.assert_allclose(apart.losses, together.losses, rtol=1e-3)
 
 
