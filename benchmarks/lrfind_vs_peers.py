@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from train_vs_pytorch import processor, run, say
+from train_vs_pytorch import processor, publish, run, say
 
 from dlx.config import Experiment, load_experiment, parse_override
 from dlx.config.sweep import load_sweep, with_options
@@ -51,10 +51,7 @@ def main() -> None:
         "machine": {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg()},
         "problems": {name: compare(name, options) for name in options.problem or PROBLEMS},
     }
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf8")
+    publish(answer, options.out)
 
 
 def parse() -> argparse.Namespace:

@@ -9,7 +9,6 @@ Runs sweeps in this process, one after the other; progress goes to stderr, one J
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from train_vs_pytorch import processor, say
+from train_vs_pytorch import processor, publish, say
 
 from dlx.config.sweep import load_sweep, with_options
 from dlx.events import Measured, SweepFinished, TrialFinished
@@ -59,10 +58,7 @@ def main() -> None:
         "machine": {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg()},
         **measurements[options.measurement](options),
     }
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf8")
+    publish(answer, options.out)
 
 
 def regret(options: argparse.Namespace) -> dict[str, Any]:

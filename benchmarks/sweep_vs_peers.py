@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from train_vs_pytorch import ROOT, processor, say, spread
+from train_vs_pytorch import ROOT, processor, publish, say, spread
 
 from dlx.config.space import apply
 from dlx.config.sweep import load_sweep
@@ -70,10 +70,7 @@ def main() -> None:
         if options.processes:
             answer["c"] = run_processes(options, told, folder)
             answer["ratio_c"] = answer["c"]["wall"] / ours_median
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf8")
+    publish(answer, options.out)
 
 
 def parse() -> argparse.Namespace:

@@ -39,10 +39,15 @@ def main() -> None:
         "versions": {"dlx": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}},
         "results": results,
     }
-    text = json.dumps(report, indent=2)
+    publish(report, options.out)
+
+
+def publish(answer: dict[str, Any], out: Path | None) -> None:
+    """One JSON object on stdout, and in a file where one is named."""
+    text = json.dumps(answer, indent=2)
     print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf8")
+    if out:
+        out.write_text(text + "\n", encoding="utf8")
 
 
 def parse() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """The whole experiment as one frozen tree: task, data, model, optimizer, schedule, train."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, model_validator
@@ -71,11 +71,17 @@ class Experiment(Config):
             raise ValueError(f"replay: the steps must ascend, and they are {', '.join(map(str, steps))}")
         for key in sorted({key for change in self.replay for key in change.values if not is_lane(key)}):
             raise ValueError(f"replay: {key} chooses the program, and cannot change on the way")
-        changed = self.model_copy(update={"replay": ()})
+        for _, changed in self.stages():
+            alone = changed.model_copy(update={"replay": ()})
+            type(self).model_validate(alone.model_dump(mode="json"))  # raises what is wrong with a value
+        return self
+
+    def stages(self) -> Iterator[tuple[int, "Experiment"]]:
+        """The experiment as it is from each step of its replay on: (step, experiment)."""
+        changed = self
         for change in self.replay:
             changed = changed.with_values(change.values)
-            type(self).model_validate(changed.model_dump(mode="json"))  # raises what is wrong with a value
-        return self
+            yield change.at, changed
 
     def with_values(self, values: Mapping[str, Any]) -> "Experiment":
         """The experiment with other numbers by dotted key, each of the type that is there; other than that they are not validated.

@@ -126,10 +126,8 @@ def assemble(configs: Sequence[Experiment], dataset: Dataset, *, stream: bool | 
 
 def _cohort(program: Program, plan: Plan, configs: Sequence[Experiment]) -> Cohort:
     """A cohort of these configs, with what changes on their way."""
-    changes, changed = [], list(configs)
-    for change in configs[0].replay:
-        changed = [each.with_values(change.values) for each in changed]
-        changes.append((change.at, program.with_configs(engine.stack(changed))))
+    stages = zip(*(config.stages() for config in configs), strict=True)
+    changes = [(stage[0][0], program.with_configs(engine.stack([changed for _, changed in stage]))) for stage in stages]
     return Cohort(program, plan, changes)
 
 
@@ -145,7 +143,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     chunk = min(plan.evaluate_every, plan.total_steps, MAX_CHUNK)
-    largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), 10_000))
+    largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), engine.TRAIN_SAMPLE))
     eval_batch = min(EVAL_BATCH, largest)
     statistics = max(1, min(plan.steps_per_epoch, engine.TRAIN_SAMPLE // plan.batch_size))
     shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch), statistics)

@@ -80,19 +80,10 @@ def _rates(task: Task, config: Experiment, total: int) -> dict[str, np.ndarray]:
     at_every_step = jax.jit(jax.vmap(task.rates, in_axes=(None, 0)))
     steps = jnp.arange(total, dtype=jnp.int32)
     found: dict[str, np.ndarray] = {}
-    for start, changed in [(0, config), *_changes(config)]:
+    for start, changed in ((0, config), *config.stages()):
         lane = jax.tree.map(lambda x: x[0], engine.stack([changed]))
         for name, values in at_every_step(lane, steps).items():
             found.setdefault(name, np.array(values))[start:] = values[start:]
-    return found
-
-
-def _changes(config: Experiment) -> list[tuple[int, Experiment]]:
-    """The config from each step of its replay on."""
-    changed, found = config.model_copy(update={"replay": ()}), []
-    for change in config.replay:
-        changed = changed.with_values(change.values)
-        found.append((change.at, changed))
     return found
 
 

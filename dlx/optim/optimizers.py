@@ -32,7 +32,7 @@ def build_optimizer(
         links.append(optax.clip(config.clip_value))
     if config.clip_norm is not None:
         links.append(optax.clip_by_global_norm(config.clip_norm))
-    key = momentum_key(config)
+    key = _momentum_key(config)
     if free is not None:
         rule = _rule(without_momentum(config), rate)
         # Optax counts these steps from 1.
@@ -44,14 +44,14 @@ def build_optimizer(
     return optax.with_extra_args_support(optax.chain(*links, moving))
 
 
-def momentum_key(config: OptimizerConfig) -> str | None:
+def _momentum_key(config: OptimizerConfig) -> str | None:
     """What the rule calls its momentum, if it has one."""
     return next((name for name in ("momentum", "b1") if name in type(config).model_fields), None)
 
 
 def without_momentum(config: OptimizerConfig) -> OptimizerConfig:
     """The rule as schedule-free learning has it."""
-    key = momentum_key(config)
+    key = _momentum_key(config)
     return config if key is None else config.model_copy(update={key: 0.0})
 
 
