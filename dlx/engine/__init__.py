@@ -19,8 +19,12 @@ from dlx.engine.placement import choose_placement as choose_placement
 from dlx.engine.placement import configure as configure
 from dlx.engine.placement import describe_device as describe_device
 from dlx.engine.placement import devices as devices
+from dlx.engine.placement import has_convolution as has_convolution
 from dlx.engine.placement import lanes_for as lanes_for
 from dlx.engine.placement import memory_limit as memory_limit
 from dlx.engine.program import Program as Program
 from dlx.engine.program import Shapes as Shapes
 from dlx.engine.program import convolves as convolves
+from dlx.engine.state import DeviceData as DeviceData
+from dlx.engine.state import step_key as step_key
+from dlx.engine.step import take as take

@@ -32,7 +32,7 @@ class Network:
     def apply(
         self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array, *, train: bool
     ) -> tuple[jax.Array, Any]:
-        """Outputs (b, outputs) in float32, and the new running statistics."""
+        """Outputs (b, outputs) in float32 or wider, and the new running statistics."""
         graph, _, fresh, _ = self._split(config, key, train=train)
         if config.train.precision == "bfloat16":
             inputs = inputs.astype(jnp.bfloat16)
@@ -40,7 +40,7 @@ class Network:
         model = nnx.merge(graph, params, fresh, rest)
         outputs = models.call(model, inputs, train=train)
         rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState, nnx.Intermediate))))
-        return outputs.astype(jnp.float32), rest
+        return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)), rest
 
     def check(self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array) -> None:
         """Raises `ConfigError` unless the network turns inputs (b, ...) into outputs (b, outputs). Computes nothing."""

@@ -55,6 +55,15 @@ class Task(Protocol):
         """One training step. The sums must hold `loss`, whose non-finite value freezes the lane."""
         ...
 
+    def objective(
+        self, config: Experiment, params: Any, rest: Any, batch: Batch, key: Key, *, train: bool = True
+    ) -> tuple[jax.Array, tuple[Any, Sums]]:
+        """The scalar whose gradient in the parameters `update` follows, with the new statistics and the sums.
+
+        `train=False` is the same in evaluation mode: no dropout, no augmentation, the running statistics.
+        """
+        ...
+
     def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
         """Scores one batch; `state.opt` and `state.average` are not looked at."""
         ...

@@ -84,12 +84,15 @@ class Supervised:
         return LearnerState(params, rest, opt, average), sums
 
     def objective(
-        self, config: Experiment, params: Any, rest: Any, batch: Batch, key: Key
+        self, config: Experiment, params: Any, rest: Any, batch: Batch, key: Key, *, train: bool = True
     ) -> tuple[jax.Array, tuple[Any, Sums]]:
-        """What training minimizes: the weighted mean loss plus the penalties. Also the new statistics, and the sums."""
+        """What training minimizes: the weighted mean loss plus the penalties. Also the new statistics, and the sums.
+
+        `train=False` is the same without augmentation and dropout, by the running statistics.
+        """
         noise, dropout = jax.random.split(key)
-        inputs = augment(config.data.augment, batch.inputs, noise)
-        outputs, rest = self.network.apply(config, params, rest, inputs, dropout, train=True)
+        inputs = augment(config.data.augment, batch.inputs, noise) if train else batch.inputs
+        outputs, rest = self.network.apply(config, params, rest, inputs, dropout, train=train)
         sums = self._score(config, outputs, batch, full=False)
         return sums["loss"] / sums["weight"] + penalty(config.optimizer, params), (rest, sums)
 

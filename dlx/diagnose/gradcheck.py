@@ -1,0 +1,248 @@
+"""The gradient check: are the gradients that training follows those of its loss?
+
+Losses along random directions, one leaf at a time, are lanes of one program; `differences` reads them. Everything is looked at
+twice: at the initial parameters, where biases are zero and units tie, and a little beside them.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlx import engine
+from dlx.config import Experiment
+from dlx.config.model import ConvNet, Mlp
+from dlx.data import Dataset
+from dlx.diagnose.differences import LADDER, LeafReading, Slopes, precision, read, rounding
+from dlx.diagnose.gradients import EPSILON, GradCheck, GradientsFound, LeafFound, Mode, ModeFound
+from dlx.diagnose.loss_function import Leaf, LossFunction, loss_function
+from dlx.diagnose.rewriting import Loss, estimators, held_still, plain
+from dlx.errors import ConfigError, RunFailedError, UsageError
+from dlx.events import Compiling, Event
+from dlx.experiment.assemble import load_data, resolve
+from dlx.experiment.run import loaded
+from dlx.models.forward import told
+
+LANES = 32
+LANE_BYTES = 256 * 1024**2
+"""What the lanes' own copies of the vector may take together."""
+PROBES = 16384
+"""Losses of one call, at most."""
+
+
+def gradcheck(config: Experiment, check: GradCheck) -> Generator[Event, None, GradientsFound]:
+    """Checks the gradients of an experiment on a few of its training examples.
+
+    Raises `ConfigError` for a network without parameters, `RunFailedError` for a loss that is not finite, and what loading
+    the data and the user's own network raise.
+    """
+    engine.configure()
+    dataset = load_data(config)
+    yield loaded(dataset)
+    return (yield from check_gradients(resolve(config, dataset), dataset, check))
+
+
+def shrunk(config: Experiment, width: int) -> Experiment:
+    """The experiment with no hidden layer wider than `width`. Raises `ConfigError` for a model that has none to shrink."""
+    match config.model:
+        case Mlp():
+            names = ("hidden",)
+        case ConvNet():
+            names = ("channels", "dense")
+        case _:
+            raise ConfigError(f"--shrink {width}: model {config.model.kind} has no hidden widths in its config: leave it out")
+    narrow = {name: tuple(min(size, width) for size in vars(config.model)[name]) for name in names}
+    return config.model_copy(update={"model": config.model.model_copy(update=narrow)})
+
+
+def check_gradients(config: Experiment, dataset: Dataset, check: GradCheck) -> Generator[Event, None, GradientsFound]:
+    """As `gradcheck`, of a resolved experiment on data that is there."""
+    yield Compiling("init")
+    # The setting is the thread's: it must not be on while the generator waits.
+    with jax.enable_x64(True):
+        function = loss_function(config, dataset, check.batch, check.dtype)
+        texts = {str(jax.make_jaxpr(function.loss(train=train))(function.start)) for train in (True, False)}
+    modes: tuple[tuple[Mode, bool], ...] = (("training", True), ("evaluation", False))
+    if len(texts) == 1:
+        modes = (("both", True),)
+    found = []
+    for mode, train in modes:
+        yield Compiling(f"the loss in {mode} mode" if mode != "both" else "the loss")
+        with jax.enable_x64(True):
+            found.append(_Inspection(function, mode, train, check).found())
+    return GradientsFound(check, function.parameters, tuple(found))
+
+
+class _Inspection:
+    """Of one loss: compiled once, asked at two points."""
+
+    def __init__(self, function: LossFunction, mode: Mode, train: bool, check: GradCheck) -> None:
+        self.function, self.mode, self.check = function, mode, check
+        loss = function.loss(train=train)
+        self.low = self._of_order(function.loss(train=train, dtype=check.dtype))
+        self.estimators = estimators(loss, function.start)
+        if self.estimators and check.order == 2:
+            raise UsageError("--order 2: a straight-through estimator has no second derivative to compare with")
+        exact = self._of_order(loss)
+        self.loss = held_still(loss, function.start) if self.estimators else lambda _, x: exact(x)
+        self.leaves = function.leaves
+        self.directions = function.normals(check.directions, seed=1)  # (D, N)
+        sizes = [leaf.at.stop - leaf.at.start for leaf in self.leaves]
+        self.owner = np.repeat(np.arange(len(sizes)), sizes)  # (N,): the leaf of each number
+        copies = max(1, LANE_BYTES // (8 * function.start.size))
+        lanes = max(jax.local_device_count(), min(LANES, 1 << (copies.bit_length() - 1)))
+        self.placement = engine.choose_placement(lanes, lambda: engine.has_convolution(loss, function.start))
+        self.losses = jax.jit(self.placement.spread(self._losses))
+        self.gradient = jax.jit(jax.value_and_grad(self.low))
+
+    def found(self) -> ModeFound:
+        """Reads both points."""
+        start = self.function.start
+        value, gradient = both = tuple(np.asarray(x) for x in self.gradient(start))
+        if not np.isfinite(value):
+            raise RunFailedError(
+                f"the loss is {value} at the initial parameters, before any step: `dlx check` shows in which layer that begins"
+            )
+        apart, what = self._apart(start, both)
+        if apart > self.check.tolerance:
+            return ModeFound(self.mode, float(value), (), None, "", apart, what, self.estimators)
+        first = self._read(start, gradient)
+        beside = self.function.beside(gradient)
+        there = np.asarray(self.gradient(beside)[1])
+        second = self._read(beside, there)
+        leaves = tuple(
+            self._leaf(leaf, _decisive(*readings)) for leaf, *readings in zip(self.leaves, first, second, strict=True)
+        )
+        return ModeFound(self.mode, float(value), leaves, *self._forward(beside, there, second), apart, what, self.estimators)
+
+    def _leaf(self, leaf: Leaf, reading: LeafReading) -> LeafFound:
+        # E[<g, v>^2] = |g|^2 for normal v.
+        root = leaf.scale * (1.0 if self.check.full else self.check.directions**0.5)
+        return LeafFound(leaf.name, leaf.shape, reading, reading.analytic / root, reading.numeric / root)
+
+    def _of_order(self, loss: Loss) -> Loss:
+        if self.check.order == 1:
+            return loss
+        along = jnp.asarray(self.function.normals(1, seed=3)[0])
+        return lambda vector: jnp.vdot(jax.grad(loss)(vector), along)
+
+    def _losses(self, probes: tuple[jax.Array, jax.Array, jax.Array], shared: tuple[jax.Array, ...]) -> jax.Array:
+        """Losses (M,) of one lane's probes: a leaf and a direction, or a coordinate, each (M,), and how far (M,)."""
+        point, directions, owner = shared
+
+        def at(probe: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+            leaf, which, step = probe
+            if self.check.full:
+                return self.loss(point, point.at[which].add(step))
+            return self.loss(point, point + jnp.where(owner == leaf, step * directions[which], 0.0))
+
+        return jax.lax.map(at, probes)
+
+    def _read(self, point: np.ndarray, gradient: np.ndarray) -> list[LeafReading]:
+        slopes = self._slopes(point, gradient)
+        exact = precision(slopes, EPSILON["float64"])
+        noise = rounding(slopes, exact)
+        epsilon = max(exact, EPSILON[self.check.dtype])
+        largest = max(float(np.linalg.norm(s.analytic[np.isfinite(s.analytic)])) for s in slopes)
+        return [read(s, noise, epsilon, largest) for s in slopes]
+
+    def _slopes(self, point: np.ndarray, gradient: np.ndarray) -> list[Slopes]:
+        steps = np.asarray(LADDER)
+        signed = np.concatenate([steps, -steps])
+        owners, which, far = [np.zeros(1, int)], [np.zeros(1, int)], [np.zeros(1)]
+        analytic = []
+        for number, leaf in enumerate(self.leaves):
+            if self.check.full:
+                along = np.arange(leaf.at.start, leaf.at.stop)
+                analytic.append(gradient[leaf.at] * leaf.scale)
+                scale = leaf.scale
+            else:
+                along, scale = np.arange(self.check.directions), 1.0
+                analytic.append(self.directions[:, leaf.at] @ gradient[leaf.at])
+            owners.append(np.full(along.size * signed.size, number))
+            which.append(np.repeat(along, signed.size))
+            far.append(np.tile(signed * scale, along.size))
+        losses = self._call(self.losses, point, tuple(np.concatenate(x) for x in (owners, which, far)))
+        ends = 1 + np.cumsum([expected.size * signed.size for expected in analytic])
+        mine = (part.reshape(-1, 2, steps.size) for part in np.split(losses, [1, *ends])[1:-1])
+        return [Slopes(a, float(losses[0]), both[:, 0], both[:, 1]) for a, both in zip(analytic, mine, strict=True)]
+
+    def _call(self, function: Any, point: np.ndarray, probes: tuple[np.ndarray, ...]) -> np.ndarray:
+        """A compiled function of lanes, of probes (P,) each, padded to full lanes."""
+        lanes, count = self.placement.lanes, len(probes[0])
+        chunk = min(-(-count // lanes), max(1, PROBES // lanes)) * lanes
+        found = []
+        for begin in range(0, count, chunk):
+            part = tuple(np.resize(x[begin : begin + chunk], chunk).reshape(lanes, -1) for x in probes)
+            values = np.asarray(function(part, (point, self.directions, self.owner)))
+            found.append(values.ravel()[: count - begin])
+        return np.concatenate(found)
+
+    def _forward(self, point: np.ndarray, gradient: np.ndarray, readings: Sequence[LeafReading]) -> tuple[float | None, str]:
+        """The largest relative difference of a leaf between <g, v> and forward mode's derivative along v, or why there is none.
+
+        At a kink either may take another slope, and both be right.
+        """
+        count, directions = len(self.leaves), self.directions
+
+        def tangents(probes: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, ...]) -> jax.Array:
+            point, directions, owner = shared
+
+            def along(probe: tuple[jax.Array, jax.Array]) -> jax.Array:
+                leaf, which = probe
+                return jax.jvp(bare, (point,), (jnp.where(owner == leaf, directions[which], 0.0),))[1]
+
+            return jax.lax.map(along, probes)
+
+        probes = np.repeat(np.arange(count), len(directions)), np.tile(np.arange(len(directions)), count)
+        try:
+            bare = plain(lambda x: self.loss(point, x), point)
+            slopes = self._call(jax.jit(self.placement.spread(tangents)), point, probes)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            return None, told(error)
+        expected = np.stack([directions[:, leaf.at] @ gradient[leaf.at] for leaf in self.leaves])  # (leaves, D)
+        slopes = slopes.reshape(expected.shape)
+        off = np.linalg.norm(slopes - expected, axis=1)
+        size = np.linalg.norm(slopes, axis=1) + np.linalg.norm(expected, axis=1)
+        # What cancels to next to nothing is rounding in both, and is measured by the largest leaf.
+        nothing = min(1e3 * EPSILON[self.check.dtype] / self.check.tolerance, 0.1) * size.max()
+        smooth = np.array([reading.verdict != "kink" for reading in readings])
+        return float(np.max(off / np.maximum(size, nothing), where=smooth, initial=0.0)) if nothing else 0.0, ""
+
+    def _apart(self, start: np.ndarray, first: tuple[np.ndarray, ...]) -> tuple[float, str]:
+        """How far two evaluations of the loss and its gradient lie apart, and what that tells."""
+        if (apart := _distance(first, self.gradient(start))) > 0:
+            return apart, "two runs of one program differ: something is drawn in a callback, or sums have no fixed order"
+        # Functions of their own, or JAX would find its first trace.
+        one, other = (jax.make_jaxpr(lambda vector: self.low(vector))(start) for _ in range(2))  # noqa: PLW0108
+        same = str(one) == str(other) and all(
+            a is b or np.array_equal(a, b) for a, b in zip(one.consts, other.consts, strict=True)
+        )
+        if not same and (apart := _distance(first, jax.jit(jax.value_and_grad(lambda x: self.low(x)))(start))) > 0:  # noqa: PLW0108
+            return apart, "traced twice, the loss differs: something is drawn from NumPy or Python, in place of `rngs`"
+        return 0.0, ""
+
+
+def _distance(one: tuple[np.ndarray, ...], other: tuple[jax.Array, ...]) -> float:
+    """The largest difference, relative to the largest number; infinite where one of two is not a number."""
+    a, b = (np.concatenate([np.ravel(x) for x in both]) for both in (one, other))
+    a, b = (x[~(np.isnan(a) & np.isnan(b))] for x in (a, b))
+    off = float(np.max(np.abs(a - b), initial=0.0))
+    return float("inf") if np.isnan(off) else off / max(float(np.max(np.abs(a), initial=0.0)), np.finfo(float).tiny)
+
+
+def _decisive(first: LeafReading, beside: LeafReading) -> LeafReading:
+    """Of what was read at the initial parameters and beside them, the reading that counts."""
+    match first.verdict, beside.verdict:
+        case "wrong", "wrong":
+            return first
+        case _, "wrong":
+            return replace(beside, why=f"{beside.why} (beside the initial parameters; at them it is {first.verdict})")
+        case "undecidable", _:
+            return beside
+        case (("kink" | "zero"), verdict):
+            return replace(first, why=f"{first.why}; a little beside the initial parameters it is {verdict}")
+    return first

@@ -1,0 +1,88 @@
+"""Losses rewritten, as JAX's own expressions: without custom reverse-mode rules, or with straight-through estimators held still."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun, jaxprs_in_params
+from jax.extend.core.primitives import closed_call_p, custom_vjp_call_p
+
+from dlx.nn.estimator import passed_straight_through
+
+Vector = jax.Array | np.ndarray
+Loss = Callable[[Vector], jax.Array]
+Rewrite = Callable[[JaxprEqn], Any]
+"""From a call of a `jax.custom_vjp` function to the expression in its place, or None to leave it."""
+_POINTS = "points"
+"""The axis along which a loss is evaluated at two points at once."""
+
+
+def plain(loss: Loss, x: Vector) -> Loss:
+    """The same loss, in which JAX differentiates the bodies of `jax.custom_vjp` functions itself, at any depth.
+
+    So forward mode works where a custom rule allows reverse mode only, and tells what the rule should give.
+    """
+    bare = _rewritten(jax.make_jaxpr(loss)(x), lambda call: call.params["call_jaxpr"])
+    return lambda y: jaxpr_as_fun(bare)(y)[0]
+
+
+def estimators(loss: Loss, x: Vector) -> int:
+    """At how many places a loss uses `dlx.nn.straight_through`."""
+    return _count(jax.make_jaxpr(loss)(x))
+
+
+def held_still(loss: Loss, x: Vector) -> Callable[[Vector, Vector], jax.Array]:
+    """(where, x) to the loss at x, if straight-through estimators added to their surrogates what they add at `where`.
+
+    Its derivative in x at x = where is what the estimators claim to be the loss's own. Both points are evaluated at once, along
+    an axis: each estimator looks its own value up at the other point.
+    """
+
+    def surrogate(call: JaxprEqn) -> Any:
+        if not _is_estimator(call):
+            return None
+        still = jax.make_jaxpr(lambda v, s: s + jax.lax.all_gather(v - s, _POINTS)[0], axis_env=[(_POINTS, 2)])
+        return still(*(operand.aval for operand in call.invars))
+
+    both = _rewritten(jax.make_jaxpr(loss)(x), surrogate)
+    return lambda where, x: jax.vmap(lambda y: jaxpr_as_fun(both)(y)[0], axis_name=_POINTS)(jnp.stack([where, x]))[1]
+
+
+def _is_estimator(call: JaxprEqn) -> bool:
+    inner = call.params["call_jaxpr"]
+    return _open(inner).debug_info.func_name == passed_straight_through.__name__
+
+
+def _count(value: Any) -> int:
+    return sum(
+        _is_estimator(equation)
+        if equation.primitive is custom_vjp_call_p and _is_estimator(equation)
+        else sum(map(_count, jaxprs_in_params(equation.params)))
+        for equation in _open(value).eqns
+    )
+
+
+def _open(value: Any) -> Jaxpr:
+    """Since JAX 0.11 every Jaxpr is closed."""
+    return value if isinstance(value, Jaxpr) else value.jaxpr
+
+
+def _rewritten(value: Any, rewrite: Rewrite) -> Any:
+    match value:
+        case ClosedJaxpr() if not isinstance(value, Jaxpr):
+            return value.replace(jaxpr=_rewritten(value.jaxpr, rewrite))
+        case Jaxpr():
+            return value.replace(eqns=[_equation(equation, rewrite) for equation in value.eqns])
+        case tuple() if value and isinstance(value[0], ClosedJaxpr | Jaxpr):  # the branches of a cond
+            return tuple(_rewritten(branch, rewrite) for branch in value)
+    return value
+
+
+def _equation(equation: JaxprEqn, rewrite: Rewrite) -> JaxprEqn:
+    if equation.primitive is custom_vjp_call_p and (instead := rewrite(equation)) is not None:
+        return equation.replace(primitive=closed_call_p, params={"call_jaxpr": _rewritten(instead, rewrite)})
+    if equation.primitive is custom_vjp_call_p:  # its rules were made for the body that it has
+        return equation
+    return equation.replace(params={name: _rewritten(value, rewrite) for name, value in equation.params.items()})
