@@ -20,6 +20,8 @@ DOUBTS = 10
 """So many times its own uncertainty may a difference be off before it contradicts the gradient."""
 RESOLVED = 1e-2
 """Differences that are less certain than this share of the gradient could not show a wrong factor."""
+FAINT = 5e-3
+"""A factor, or a cosine, that is so near 1 is not worth telling: how much is off is."""
 
 Verdict = Literal["right", "wrong", "kink", "zero", "undecidable"]
 
@@ -61,16 +63,9 @@ class LeafReading:
 
 
 def rounding(slopes: Sequence[Slopes], epsilon: float) -> float:
-    """The absolute error of one loss: the median of what is left of second differences where the step is smallest."""
+    """The absolute error of one loss that is computed with this unit of rounding: the median of what is left of second differences where the step is smallest."""
     left = np.concatenate([np.abs(s.plus[:, -1] - 2 * s.center + s.minus[:, -1]) for s in slopes])
     return max(float(np.median(left)), epsilon * abs(slopes[0].center))
-
-
-def precision(slopes: Sequence[Slopes], epsilon: float) -> float:
-    """The unit of rounding of the losses: `epsilon`, or that of float32 if every one of them is a float32."""
-    losses = np.concatenate([np.concatenate([s.plus.ravel(), s.minus.ravel()]) for s in slopes])
-    single = losses.astype(np.float32).astype(np.float64) == losses
-    return float(np.finfo(np.float32).eps) if single.all() else epsilon
 
 
 def tolerance(epsilon: float) -> float:
@@ -107,7 +102,8 @@ def _verdict(
         return "wrong", "the gradient is not finite, though the loss is"
     a, n, unsure = (float(np.linalg.norm(x)) for x in (analytic, numeric, doubt))
     off = float(np.linalg.norm(analytic - numeric))
-    if a <= min(1e3 * epsilon, 0.05) * largest and n <= 1e-12 * largest + DOUBTS * unsure:
+    certain = unsure <= bound * largest
+    if certain and a <= min(1e3 * epsilon, 0.05) * largest and n <= 1e-12 * largest + DOUBTS * unsure:
         return "zero", "the loss does not depend on it"
     if off <= bound * (a + n) and unsure <= RESOLVED * (a + n):
         return "right", ""
@@ -127,10 +123,9 @@ def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Of each direction the extrapolated difference that is most certain, its uncertainty, and its smallest step: (D,) each."""
     steps = np.asarray(LADDER)
     column = (slopes.plus - slopes.minus) / (2 * steps)  # (D, steps)
-    # Losses that are all the same say nothing at a step that may be too small for them (a network may compute in float32,
-    # whatever is asked of it), unless no step at all changes them.
+    # Losses that are all the same say nothing at a step that may be too small for them, unless no step at all changes them.
     flat = (slopes.plus == slopes.center) & (slopes.minus == slopes.center)
-    visible = np.abs(slopes.analytic)[:, None] * steps > 32 * np.finfo(np.float32).eps * abs(slopes.center)
+    visible = np.abs(slopes.analytic)[:, None] * steps > 32 * noise
     column = np.where(flat & ~visible & ~flat.all(1, keepdims=True), np.nan, column)
     values, doubts, used = [], [], []
     for level in range(LEVELS):
@@ -194,7 +189,9 @@ def _likeness(analytic: np.ndarray, numeric: np.ndarray) -> str:
             "it is not zero, but the loss does not change: something is rounded or compared on the way "
             "(an estimator on purpose is declared with dlx.nn.straight_through)"
         )
-    factor = float(analytic @ numeric) / float(n * n)
+    factor, cosine = float(analytic @ numeric) / float(n * n), float(analytic @ numeric) / float(a * n)
+    if abs(factor - 1) < FAINT and cosine > 1 - FAINT:
+        return f"it is off by {float(np.linalg.norm(analytic - numeric)) / float(n):.1e} of its size"
     if len(analytic) > 1 and np.linalg.norm(analytic - factor * numeric) <= 1e-3 * a:
         return f"it is {factor:.4g} times what it should be"
-    return f"it points elsewhere: the cosine with the true slopes is {float(analytic @ numeric) / float(a * n):.2f}"
+    return f"it points elsewhere: the cosine with the true slopes is {cosine:.2f}"

@@ -16,10 +16,10 @@ from dlx import engine
 from dlx.config import Experiment
 from dlx.config.model import ConvNet, Mlp
 from dlx.data import Dataset
-from dlx.diagnose.differences import LADDER, LeafReading, Slopes, precision, read, rounding
+from dlx.diagnose.differences import LADDER, LeafReading, Slopes, read, rounding, tolerance
 from dlx.diagnose.gradients import EPSILON, GradCheck, GradientsFound, LeafFound, Mode, ModeFound
 from dlx.diagnose.loss_function import Leaf, LossFunction, loss_function
-from dlx.diagnose.rewriting import Loss, estimators, held_still, plain
+from dlx.diagnose.rewriting import Loss, coarsest, estimators, held_still, plain
 from dlx.errors import ConfigError, RunFailedError, UsageError
 from dlx.events import Compiling, Event
 from dlx.experiment.assemble import load_data, resolve
@@ -83,6 +83,8 @@ class _Inspection:
         self.function, self.mode, self.check = function, mode, check
         loss = function.loss(train=train)
         self.low = self._of_order(function.loss(train=train, dtype=check.dtype))
+        self.exact = coarsest(loss, function.start)  # a network may compute in float32, whatever is asked of it
+        self.dtype = max(self.exact, check.dtype, key=lambda name: EPSILON[name])
         self.estimators = estimators(loss, function.start)
         if self.estimators and check.order == 2:
             raise UsageError("--order 2: a straight-through estimator has no second derivative to compare with")
@@ -107,8 +109,8 @@ class _Inspection:
                 f"the loss is {value} at the initial parameters, before any step: `dlx check` shows in which layer that begins"
             )
         apart, what = self._apart(start, both)
-        if apart > self.check.tolerance:
-            return ModeFound(self.mode, float(value), (), None, "", apart, what, self.estimators)
+        if apart > tolerance(EPSILON[self.dtype]):
+            return ModeFound(self.mode, self.dtype, float(value), (), None, "", apart, what, self.estimators)
         first = self._read(start, gradient)
         beside = self.function.beside(gradient)
         there = np.asarray(self.gradient(beside)[1])
@@ -116,7 +118,9 @@ class _Inspection:
         leaves = tuple(
             self._leaf(leaf, _decisive(*readings)) for leaf, *readings in zip(self.leaves, first, second, strict=True)
         )
-        return ModeFound(self.mode, float(value), leaves, *self._forward(beside, there, second), apart, what, self.estimators)
+        return ModeFound(
+            self.mode, self.dtype, float(value), leaves, *self._forward(beside, there, second), apart, what, self.estimators
+        )
 
     def _leaf(self, leaf: Leaf, reading: LeafReading) -> LeafFound:
         # E[<g, v>^2] = |g|^2 for normal v.
@@ -143,11 +147,9 @@ class _Inspection:
 
     def _read(self, point: np.ndarray, gradient: np.ndarray) -> list[LeafReading]:
         slopes = self._slopes(point, gradient)
-        exact = precision(slopes, EPSILON["float64"])
-        noise = rounding(slopes, exact)
-        epsilon = max(exact, EPSILON[self.check.dtype])
+        noise = rounding(slopes, EPSILON[self.exact])
         largest = max(float(np.linalg.norm(s.analytic[np.isfinite(s.analytic)])) for s in slopes)
-        return [read(s, noise, epsilon, largest) for s in slopes]
+        return [read(s, noise, EPSILON[self.dtype], largest) for s in slopes]
 
     def _slopes(self, point: np.ndarray, gradient: np.ndarray) -> list[Slopes]:
         steps = np.asarray(LADDER)
@@ -208,7 +210,7 @@ class _Inspection:
         off = np.linalg.norm(slopes - expected, axis=1)
         size = np.linalg.norm(slopes, axis=1) + np.linalg.norm(expected, axis=1)
         # What cancels to next to nothing is rounding in both, and is measured by the largest leaf.
-        nothing = min(1e3 * EPSILON[self.check.dtype] / self.check.tolerance, 0.1) * size.max()
+        nothing = min(1e3 * EPSILON[self.dtype] / tolerance(EPSILON[self.dtype]), 0.1) * size.max()
         smooth = np.array([reading.verdict != "kink" for reading in readings])
         return float(np.max(off / np.maximum(size, nothing), where=smooth, initial=0.0)) if nothing else 0.0, ""
 

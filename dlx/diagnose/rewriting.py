@@ -1,7 +1,7 @@
 """Losses rewritten, as JAX's own expressions: without custom reverse-mode rules, or with straight-through estimators held still."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ Vector = jax.Array | np.ndarray
 Loss = Callable[[Vector], jax.Array]
 Rewrite = Callable[[JaxprEqn], Any]
 """From a call of a `jax.custom_vjp` function to the expression in its place, or None to leave it."""
+_PRECISIONS: Final = {name: float(jnp.finfo(name).eps) for name in ("float64", "float32", "float16", "bfloat16")}
 _POINTS = "points"
 """The axis along which a loss is evaluated at two points at once."""
 
@@ -33,6 +34,13 @@ def estimators(loss: Loss, x: Vector) -> int:
     return _count(jax.make_jaxpr(loss)(x))
 
 
+def coarsest(loss: Loss, x: Vector) -> str:
+    """The floating-point type of least precision in which a loss computes anything of its argument: `float64`, unless it casts."""
+    closed = jax.make_jaxpr(loss)(x)
+    found = {"float64": _PRECISIONS["float64"]} | _types(closed, [True])
+    return max(found, key=lambda name: found[name])
+
+
 def held_still(loss: Loss, x: Vector) -> Callable[[Vector, Vector], jax.Array]:
     """(where, x) to the loss at x, if straight-through estimators added to their surrogates what they add at `where`.
 
@@ -48,6 +56,25 @@ def held_still(loss: Loss, x: Vector) -> Callable[[Vector, Vector], jax.Array]:
 
     both = _rewritten(jax.make_jaxpr(loss)(x), surrogate)
     return lambda where, x: jax.vmap(lambda y: jaxpr_as_fun(both)(y)[0], axis_name=_POINTS)(jnp.stack([where, x]))[1]
+
+
+def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:
+    """The known floating-point types, with their precision, of what is computed from those inputs of an expression that `depends`."""
+    jaxpr, found = _open(value), {}
+    marked = {id(variable) for variable, marks in zip(jaxpr.invars, depends, strict=True) if marks}
+    for equation in jaxpr.eqns:
+        inputs = [id(variable) in marked for variable in equation.invars]
+        if not any(inputs):
+            continue
+        # What is compared or counted has no gradient, whatever type is made of it.
+        arrays = [(id(v), v.aval) for v in equation.outvars if isinstance(v.aval, jax.core.ShapedArray)]
+        types = {key: str(aval.dtype) for key, aval in arrays if jnp.issubdtype(aval.dtype, jnp.floating)}
+        marked |= types.keys()
+        found |= {name: _PRECISIONS[name] for name in types.values() if name in _PRECISIONS}
+        for inner in jaxprs_in_params(equation.params):
+            count = len(_open(inner).invars)
+            found |= _types(inner, inputs if len(inputs) == count else [True] * count)
+    return found
 
 
 def _is_estimator(call: JaxprEqn) -> bool:
@@ -75,8 +102,9 @@ def _rewritten(value: Any, rewrite: Rewrite) -> Any:
             return value.replace(jaxpr=_rewritten(value.jaxpr, rewrite))
         case Jaxpr():
             return value.replace(eqns=[_equation(equation, rewrite) for equation in value.eqns])
-        case tuple() if value and isinstance(value[0], ClosedJaxpr | Jaxpr):  # the branches of a cond
-            return tuple(_rewritten(branch, rewrite) for branch in value)
+        case tuple() if any(isinstance(each, ClosedJaxpr | Jaxpr) for each in value):
+            parts = [_rewritten(each, rewrite) for each in value]
+            return tuple(parts) if type(value) is tuple else type(value)(*parts)  # a cond's branches, or a solver's named parts
     return value
 
 

@@ -45,7 +45,7 @@ def gradient_lines(found: GradientsFound, console: Console) -> Iterator[Renderab
         yield f"[bold]{MODES[mode.mode]}[/], loss {number(mode.loss)}"
         yield from fitted(_table(mode), console) if mode.leaves else ()
         yield from (_remark(leaf) for leaf in mode.leaves if leaf.reading.why)
-        yield from _whole(mode, check.tolerance)
+        yield from _whole(mode, check.dtype)
     yield ""
     yield _summary(found)
 
@@ -60,7 +60,6 @@ def gradient_json(found: GradientsFound) -> dict[str, Any]:
         "full": check.full,
         "examples": check.batch,
         "parameters": found.parameters,
-        "tolerance": check.tolerance,
         "modes": [_mode_json(mode) for mode in found.modes],
     }
 
@@ -123,32 +122,34 @@ def _remark(leaf: LeafFound) -> str:
     return f"[{COLORS[leaf.reading.verdict]}]{escape(leaf.name)}: {leaf.reading.verdict}[/]: {escape(leaf.reading.why)}"
 
 
-def _whole(mode: ModeFound, tolerance: float) -> Iterator[str]:
+def _whole(mode: ModeFound, dtype: str) -> Iterator[str]:
     """What holds of all leaves together."""
+    if mode.dtype != dtype:
+        yield f"the network computes in {mode.dtype} by itself: relative errors up to {mode.tolerance:.0e} pass"
     if mode.estimators:
         yield f"{plural(mode.estimators, 'straight-through estimator')}: no gradient of this loss, but checked against that of the surrogate"
     if mode.apart_said:
-        yield f"[{'red' if mode.apart > tolerance else 'yellow'}]not deterministic ({mode.apart:.1e})[/]: {escape(mode.apart_said)}"
+        yield f"[{'red' if mode.apart > mode.tolerance else 'yellow'}]not deterministic ({mode.apart:.1e})[/]: {escape(mode.apart_said)}"
     if mode.forward is not None:
-        color, word = ("green", "agrees") if mode.forward <= tolerance else ("red", "disagrees")
+        color, word = ("green", "agrees") if mode.forward <= mode.tolerance else ("red", "disagrees")
         yield f"forward mode, without custom rules, [{color}]{word}[/] ({mode.forward:.1e})"
     elif mode.forward_said:
         yield f"there is no forward mode: {escape(mode.forward_said)}"
 
 
 def _summary(found: GradientsFound) -> str:
-    if found.right:
-        return f"[green]nothing is wrong[/]: {_counts(found)}; the largest error that passes in {found.check.dtype} is {found.check.tolerance:.0e}"
-    return f"[red]wrong[/]: {_counts(found)}"
+    if not found.right:
+        return f"[red]wrong[/]: {_counts(found)}"
+    largest = max(mode.tolerance for mode in found.modes)
+    return f"[green]nothing is wrong[/]: {_counts(found)}; relative errors up to {largest:.0e} pass"
 
 
 def _counts(found: GradientsFound) -> str:
     verdicts = {verdict: sum(mode.count(verdict) for mode in found.modes) for verdict in COLORS}
     words = [f"{count} {verdict}" for verdict, count in verdicts.items() if count]
-    bound = found.check.tolerance
-    if any(mode.apart > bound for mode in found.modes):
+    if any(mode.apart > mode.tolerance for mode in found.modes):
         words.append("not deterministic")
-    if any(mode.forward is not None and mode.forward > bound for mode in found.modes):
+    if any(mode.forward is not None and mode.forward > mode.tolerance for mode in found.modes):
         words.append("forward mode disagrees")
     return ", ".join(words)
 
@@ -156,6 +157,8 @@ def _counts(found: GradientsFound) -> str:
 def _mode_json(mode: ModeFound) -> dict[str, Any]:
     return {
         "mode": mode.mode,
+        "dtype": mode.dtype,
+        "tolerance": mode.tolerance,
         "loss": mode.loss,
         "forward_mode_error": mode.forward,
         "forward_mode_missing": mode.forward_said or None,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlx.diagnose.rewriting import estimators, held_still, plain
+from dlx.diagnose.rewriting import coarsest, estimators, held_still, plain
 from dlx.nn import straight_through
 
 
@@ -59,6 +59,33 @@ def test_the_gradient_through_an_estimator_is_that_of_the_loss_with_its_offset_h
         h = 1e-6
         numeric = [(still(x, x + h * e) - still(x, x - h * e)) / (2 * h) for e in jnp.eye(3)]
         np.testing.assert_allclose(jax.grad(rounded)(x), numeric, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (lambda x: jnp.sin(x).sum(), "float64"),
+        (lambda x: jnp.sin(x.astype(jnp.float32)).astype(float).sum(), "float32"),
+        (lambda x: (jax.jit(lambda x: x.astype(jnp.bfloat16) * 2)(x) + x.astype(jnp.float32)).sum().astype(float), "bfloat16"),
+        # Constants and what is counted have no gradient: their types do not matter.
+        (
+            lambda x: (x * jnp.exp(jnp.ones(3, jnp.float32))).sum() + 0 * (x > 0).astype(jnp.bfloat16).sum().astype(float),
+            "float64",
+        ),
+        (inside_everything, "float64"),
+    ],
+)
+def test_the_coarsest_type_is_one_that_the_argument_goes_through(loss, name):
+    with jax.enable_x64(True):
+        assert coarsest(loss, jnp.ones(3)) == name
+
+
+def test_a_linear_solver_keeps_its_parts():
+    def solved(x):
+        return jnp.linalg.solve(jnp.eye(3) + jnp.outer(x, x), x).sum()
+
+    x = jnp.array([0.3, -0.7, 1.2])
+    np.testing.assert_allclose(jax.grad(plain(solved, x))(x), jax.grad(solved)(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("forward", "surrogate"), [(jnp.sign, jnp.tanh), (jnp.round, lambda x: x)])
