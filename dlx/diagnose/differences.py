@@ -79,7 +79,7 @@ def read(slopes: Slopes, noise: float, epsilon: float, largest: float) -> LeafRe
     """
     numeric, doubt, step = _best(slopes, noise)
     analytic = slopes.analytic
-    size = np.linalg.norm(analytic) + np.linalg.norm(numeric)
+    size = float(np.linalg.norm(analytic) + np.linalg.norm(numeric))
     off, unsure = float(np.linalg.norm(analytic - numeric)), float(np.linalg.norm(doubt))
     verdict, why = _verdict(slopes, numeric, doubt, noise, epsilon, largest)
     return LeafReading(
@@ -113,9 +113,8 @@ def _verdict(
     if not np.isfinite(unsure):
         return "undecidable", f"the loss jumps or is not finite near by: differences settle at no step; the gradient is {a:.1e}"
     if off <= DOUBTS * unsure:
-        share = unsure / (a + n)
-        agree = f"they agree, but only to {share:.0e} of it" if share <= RESOLVED else "which is more than it"
-        return "undecidable", f"the gradient is small beside the loss: differences are uncertain by {unsure:.1e}, {agree}"
+        share = unsure / max(a, n)
+        return "undecidable", f"it is small beside the rounding of the loss: differences are certain to {share:.0e} of it only"
     return "wrong", _likeness(analytic, numeric)
 
 

@@ -19,12 +19,12 @@ from dlx.tasks import Batch, Task
 
 INPUTS = "inputs"
 """The name of the leaf that is the batch of examples."""
-LEAST_SCALE = 0.01
-"""The scale of a leaf whose values are all (nearly) zero."""
-BESIDE = 0.1
-"""How far the second point is from the first, in units of each leaf's scale."""
+EMPTY = 0.01
+"""A leaf whose root mean square is less is taken for one of zeros."""
 FROM_ZERO = 0.5
-"""By how much the output of a leaf of zeros changes from the first to the second point, where its input is around 1."""
+"""The scale of a leaf of zeros is what changes its output by so much where its input is around 1."""
+BESIDE = 0.1
+"""How far the second point is from the first, in units of each leaf's scale; leaves of zeros move by their whole scale."""
 
 _TYPES: Final = {"float64": jnp.float64, "float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -36,8 +36,10 @@ class Leaf:
     name: str
     shape: tuple[int, ...]
     at: slice
+    empty: bool
+    """Whether its values are all (nearly) zero."""
     scale: float
-    """The root mean square of its values, or `LEAST_SCALE`."""
+    """The root mean square of its values; of an empty one a step that matters."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class LossFunction:
     """In the order of the vector; the inputs come last."""
     dtype: Dtype
     """What can hold the points."""
+    single: bool = False
+    """Whether losses are in float32 after all, for a network that raises when it is given float64."""
 
     @property
     def parameters(self) -> int:
@@ -76,7 +80,7 @@ class LossFunction:
         config = self.config.model_copy(update={"train": self.config.train.model_copy(update={"precision": precision})})
 
         def loss(vector: Vector) -> jax.Array:
-            numbers = jnp.asarray(vector, jnp.float64 if dtype == "float64" else jnp.float32)
+            numbers = jnp.asarray(vector, jnp.float64 if dtype == "float64" and not self.single else jnp.float32)
             *leaves, inputs = (numbers[leaf.at].reshape(leaf.shape) for leaf in self.leaves)
             params, batch = self.params.unflatten(leaves), self.batch._replace(inputs=inputs)
             value, _ = self.task.objective(config, params, self.rest, batch, self.key, train=train)
@@ -89,11 +93,9 @@ class LossFunction:
 
         Inputs that are whole numbers without a gradient are indices, which stay.
         """
-        moved = BESIDE * self.normals(1, seed=2)[0]
+        moved = self.normals(1, seed=2)[0]
         for leaf in self.leaves:
-            if leaf.scale == LEAST_SCALE:
-                fan_in = math.prod(leaf.shape[:-1])
-                moved[leaf.at] *= FROM_ZERO / (BESIDE * LEAST_SCALE) / math.sqrt(fan_in)
+            moved[leaf.at] *= 1.0 if leaf.empty else BESIDE
         inputs = self.leaves[-1].at
         if not gradient[inputs].any() and (self.start[inputs] == np.round(self.start[inputs])).all():
             moved[inputs] = 0
@@ -121,7 +123,8 @@ def loss_function(config: Experiment, dataset: Dataset, examples: int, dtype: Dt
         state = task.init(config, batch, engine.step_key(seed, "init", 0))
         return state.params, task.statistics(config, state, batch, key), batch, key
 
-    params, rest, batch, key = jax.jit(initial)(data)
+    with jax.enable_x64(False):  # as training does it: initializers without a type of their own make float32
+        params, rest, batch, key = jax.jit(initial)(data)
     named = [
         (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -134,9 +137,9 @@ def loss_function(config: Experiment, dataset: Dataset, examples: int, dtype: Dt
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ConfigError(f"parameter {name} holds {leaf.dtype}: only floating-point numbers have a gradient")
         value = np.asarray(leaf, np.float64)
-        leaves.append(
-            Leaf(name, leaf.shape, slice(begin, begin + leaf.size), max(float(np.sqrt(np.mean(value**2))), LEAST_SCALE))
-        )
+        size = float(np.sqrt(np.mean(value**2)))
+        scale = FROM_ZERO / math.sqrt(math.prod(leaf.shape[:-1])) if size < EMPTY else size
+        leaves.append(Leaf(name, leaf.shape, slice(begin, begin + leaf.size), size < EMPTY, scale))
         values.append(value.ravel())
         begin += leaf.size
     start, structure = held(np.concatenate(values), dtype), jax.tree.structure(params)

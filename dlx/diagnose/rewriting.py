@@ -6,6 +6,7 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun, jaxprs_in_params
 from jax.extend.core.primitives import closed_call_p, custom_vjp_call_p
 
@@ -67,7 +68,7 @@ def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:
         if not any(inputs):
             continue
         # What is compared or counted has no gradient, whatever type is made of it.
-        arrays = [(id(v), v.aval) for v in equation.outvars if isinstance(v.aval, jax.core.ShapedArray)]
+        arrays = [(id(v), v.aval) for v in equation.outvars if isinstance(v.aval, ShapedArray)]
         types = {key: str(aval.dtype) for key, aval in arrays if jnp.issubdtype(aval.dtype, jnp.floating)}
         marked |= types.keys()
         found |= {name: _PRECISIONS[name] for name in types.values() if name in _PRECISIONS}

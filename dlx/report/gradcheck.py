@@ -141,7 +141,9 @@ def _summary(found: GradientsFound) -> str:
     if not found.right:
         return f"[red]wrong[/]: {_counts(found)}"
     largest = max(mode.tolerance for mode in found.modes)
-    return f"[green]nothing is wrong[/]: {_counts(found)}; relative errors up to {largest:.0e} pass"
+    unclear = any(mode.count("undecidable") for mode in found.modes)
+    word = "[yellow]nothing wrong was found[/]" if unclear else "[green]nothing is wrong[/]"
+    return f"{word}: {_counts(found)}; relative errors up to {largest:.0e} pass"
 
 
 def _counts(found: GradientsFound) -> str:
