@@ -8,6 +8,7 @@ import typer
 
 from dlx.cli.batch_find import batch_find
 from dlx.cli.catalog import config, data, models, recipes
+from dlx.cli.check import check
 from dlx.cli.gradcheck import gradcheck
 from dlx.cli.lr_find import lr_find
 from dlx.cli.runs import runs
@@ -30,6 +31,7 @@ def build_app() -> typer.Typer:
     app.command("train")(train)
     app.command("lr-find")(lr_find)
     app.command("batch-find")(batch_find)
+    app.command("check")(check)
     app.command("gradcheck")(gradcheck)
     for name, group in (
         ("sweep", sweep),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlx.cli import options
+from dlx.cli.check import check_first
 from dlx.cli.experiment import Words, tunable_from
 from dlx.errors import DlxError, UsageError
 
@@ -38,6 +39,9 @@ def train(
     max_time: Annotated[
         str | None, typer.Option("--max-time", metavar="DURATION", help="Stop and save after, say, '10 minutes'.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the quick checks of `dlx check` first; train unless one fails.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show config, layers, steps and memory; train nothing.")] = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
@@ -55,6 +59,8 @@ def train(
     began = time.perf_counter()
     words = Words(arguments, data, target, model, best_of)
     if dry_run:
+        if check:
+            raise UsageError("--dry-run computes nothing: leave out --check, or run `dlx check`")
         from dlx.cli.dry_run import show_plan
 
         show_plan(*tunable_from(words, store), as_json=as_json)
@@ -62,13 +68,15 @@ def train(
     from dlx.report.progress import watch
     from dlx.store import open_store
 
-    check_options(words, name, resume)
+    check_options(words, name, resume, check=check)
     limit = None if max_time is None else wall_clock(max_time)
     config, tune = (None, False) if resume not in (None, "auto") else tunable_from(words, store)
     with open_store(store, create=config is not None) as opened:
         events = _events(opened, config, name, resume, limit, tune=tune)
         imported = time.perf_counter() - began
         try:
+            if check and config is not None:
+                check_first(config, quiet=quiet)
             finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
         except DlxError as error:
             if as_json:
@@ -81,13 +89,15 @@ def train(
     raise typer.Exit(finished.status.exit_code)
 
 
-def check_options(words: Words, name: str | None, resume: str | None) -> None:
+def check_options(words: Words, name: str | None, resume: str | None, *, check: bool = False) -> None:
     """Raises `UsageError` for options that do not go together."""
     from dlx.store import check_name
 
     check_name(name)
     if resume == "auto" and name is None:
         raise UsageError("--resume auto continues the run of a name: give --name NAME too")
+    if resume not in (None, "auto") and check:
+        raise UsageError("--resume RUN continues exactly what was started: leave out --check, or run `dlx check`")
     if resume not in (None, "auto") and (words != Words() or name is not None):
         raise UsageError(
             "--resume RUN continues exactly what was started: leave out recipe, overrides, --data, --model and --name"

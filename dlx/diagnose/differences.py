@@ -102,8 +102,7 @@ def _verdict(
         return "wrong", "the gradient is not finite, though the loss is"
     a, n, unsure = (float(np.linalg.norm(x)) for x in (analytic, numeric, doubt))
     off = float(np.linalg.norm(analytic - numeric))
-    certain = unsure <= bound * largest
-    if certain and a <= min(1e3 * epsilon, 0.05) * largest and n <= 1e-12 * largest + DOUBTS * unsure:
+    if unsure <= bound * largest and a <= min(1e3 * epsilon, 0.05) * largest and n <= 1e-12 * largest + DOUBTS * unsure:
         return "zero", "the loss does not depend on it"
     if off <= bound * (a + n) and unsure <= RESOLVED * (a + n):
         return "right", ""
@@ -113,8 +112,8 @@ def _verdict(
     if not np.isfinite(unsure):
         return "undecidable", f"the loss jumps or is not finite near by: differences settle at no step; the gradient is {a:.1e}"
     if off <= DOUBTS * unsure:
-        share = unsure / max(a, n)
-        return "undecidable", f"it is small beside the rounding of the loss: differences are certain to {share:.0e} of it only"
+        certain = f"certain to {unsure / max(a, n):.0e} of it only" if max(a, n) else f"uncertain by {unsure:.0e}"
+        return "undecidable", f"it is small beside the rounding of the loss: differences are {certain}"
     return "wrong", _likeness(analytic, numeric)
 
 

@@ -61,6 +61,12 @@ class Program:
         other.configs = jax.device_put(configs, self.placement.laned)
         return other
 
+    def with_feed(self, feed: Feed) -> "Program":
+        """The same compiled functions for other examples, of the same shapes and numbers. Compiles nothing."""
+        other = copy(self)
+        other.feed = feed
+        return other
+
     def compile(self, name: Name) -> Any:
         """The compiled function of that name; compiled at the first call, remembered after it."""
         if name not in self._compiled:

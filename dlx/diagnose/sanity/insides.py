@@ -1,0 +1,79 @@
+"""What happens inside a network while it computes: each module's inputs and outputs, reported as they pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import gcd
+from types import new_class
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.extend.core import get_opaque_trace_state
+
+SAMPLE = 4096
+"""Values of a layer that are kept, at most."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What went into a module or came out of it: its place in the network, its shape, and a sample of its values."""
+
+    path: str
+    out: bool
+    shape: tuple[int, ...]
+    """Of the whole batch, (b, ..., units)."""
+    values: np.ndarray
+    """At most `SAMPLE` of them, evenly spread."""
+    alive: np.ndarray
+    """Which units (units,) are not zero for every example."""
+
+
+def watch(model: nnx.Module, examples: int, report: Callable[[str, bool, jax.Array], None]) -> None:
+    """Makes this one model report what goes into its innermost modules, and what comes out of all modules but itself.
+
+    Reported are arrays (b, ..., units) of floats, for each module only at its first call, and nothing of what happens inside
+    another transformation, such as the scan of a recurrent layer: values cannot leave that. Each instance gets a class of its own, as
+    in `models.summary`; the original, which other networks share, stays as it is.
+    """
+    modules: dict[Sequence[Any], nnx.Module] = dict(nnx.iter_modules(model))
+    parents = {path[:depth] for path in modules for depth in range(len(path))}
+    here = _trace()
+
+    def tell(path: str, out: bool, value: Any, told: set[bool]) -> None:
+        y = next(iter(jax.tree.leaves(value)), None)
+        known = isinstance(y, jax.Array) and jnp.issubdtype(y.dtype, jnp.floating) and y.ndim > 1 and len(y) == examples
+        if known and out not in told and _trace() == here:
+            told.add(out)
+            report(path, out, y)
+
+    for path, module in modules.items():
+        if path:
+            _watch(module, "/".join(map(str, path)), innermost=path not in parents, tell=tell)
+
+
+def looked_at(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A sample of the values of y (b, ..., units), and which of its units are not zero for every example."""
+    step = max(1, -(-y.size // SAMPLE))
+    while gcd(step, y.shape[-1]) > 1:  # or the sample would come from some of the units alone
+        step += 1
+    return y.reshape(-1)[::step].astype(jnp.float32), jnp.any(y != 0, range(y.ndim - 1))
+
+
+def _watch(module: nnx.Module, path: str, *, innermost: bool, tell: Callable[[str, bool, Any, set[bool]], None]) -> None:
+    original, told = type(module), set[bool]()
+
+    def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+        if innermost:
+            tell(path, False, args, told)
+        output = original.__call__(self, *args, **kwargs)
+        tell(path, True, output, told)
+        return output
+
+    watching = new_class(original.__name__, (original,), exec_body=lambda namespace: namespace.update(__call__=watched))
+    object.__setattr__(module, "__class__", watching)
+
+
+def _trace() -> Any:
+    return get_opaque_trace_state(convention="nnx")
