@@ -87,7 +87,7 @@ def _digests(part: Part) -> list[bytes]:
     """One digest for each row's inputs."""
     rows = np.ascontiguousarray(part.inputs).reshape(len(part), math.prod(part.inputs.shape[1:]))
     rows = rows if rows.dtype == np.uint8 else rows + np.float32(0)  # minus zero becomes zero
-    return [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+    return [hashlib.blake2b(row.data, digest_size=8).digest() for row in rows]
 
 
 def _same_targets(copies: Part, train: Part) -> int:

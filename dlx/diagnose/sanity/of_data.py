@@ -78,10 +78,7 @@ def standardized(subject: Subject) -> Finding:
         first = ", ".join(map(str, np.flatnonzero(constant)[:5]))
         said = f"{constant.sum()} of {len(mean)} {what}s never vary ({first}{', ...' if constant.sum() > 5 else ''})"
         problems.append(("warn", f"{said}: drop them, the network learns nothing from them"))
-    fine = (
-        f"{len(mean)} {what}s with means from {mean.min():.2g} to {mean.max():.2g} and standard deviations "
-        f"from {std.min():.2g} to {std.max():.2g}"
-    )
+    fine = f"means within {np.abs(mean).max():.1g} of 0, standard deviations from {std.min():.2g} to {std.max():.2g}"
     return finding_of(
         problems, fine, {"mean": mean[:1000].tolist(), "std": std[:1000].tolist(), "constant": int(constant.sum())}
     )

@@ -130,9 +130,9 @@ def symmetry(subject: Subject) -> Finding:
     }
     different = {path: len(np.unique(kernel.reshape(-1, kernel.shape[-1]), axis=1).T) for path, kernel in kernels.items()}
     problems: list[Problem] = []
-    for path in [path for path, count in different.items() if count == 1]:
-        said = f"all {kernels[path].shape[-1]} units of {path} are still the same after {STEPS} steps, and always will be"
-        problems.append(("fail", f"{said}: draw its weights at random (model.init=he)"))
+    if equal := [f"{path} ({kernels[path].shape[-1]})" for path, count in different.items() if count == 1]:
+        said = f"all units of {', '.join(equal)} are still the same after {STEPS} steps, and always will be"
+        problems.append(("fail", f"{said}: draw the weights at random (model.init=he)"))
     alike = {path: kernels[path].shape[-1] - count for path, count in different.items()}
     fine = f"after {STEPS} steps the units of all {len(kernels)} layers differ"
     return finding_of(problems, fine, {"equal_units": alike})
