@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,11 +13,9 @@ from dlx.errors import UsageError
 
 if TYPE_CHECKING:
     from dlx.diagnose.gradients import GradCheck
-    from dlx.events import Event
 
 EVERYTHING = "all"
 """In place of a recipe: every built-in model."""
-T = TypeVar("T")
 
 
 def gradcheck(
@@ -48,8 +45,8 @@ def gradcheck(
     from dlx.diagnose.gradcheck import gradcheck as check_experiment
     from dlx.diagnose.gradcheck import shrunk
     from dlx.diagnose.gradients import GradCheck
-    from dlx.report.console import for_output, print_json
-    from dlx.report.gradcheck import gradient_json, gradient_lines
+    from dlx.report.console import for_output, for_people, print_json
+    from dlx.report.gradcheck import gradient_json, gradient_lines, watch_gradients
 
     if full and directions != 4:
         raise UsageError("--directions: --full takes every coordinate in place of directions: give one of the two")
@@ -61,7 +58,7 @@ def gradcheck(
             )
         _everything(check, as_json=as_json)
     config, _ = tunable_from(Words(arguments, data, target, model))
-    found = _drained(check_experiment(config if shrink is None else shrunk(config, shrink), check), "")
+    found = watch_gradients(check_experiment(config if shrink is None else shrunk(config, shrink), check), for_people())
     if as_json:
         print_json(gradient_json(found))
     else:
@@ -74,31 +71,18 @@ def gradcheck(
 def _everything(check: GradCheck, *, as_json: bool) -> None:
     """Checks the built-in models, prints a table of them, and exits."""
     from dlx.diagnose.built_in import check_combination, combinations
-    from dlx.report.console import for_output, print_json
-    from dlx.report.gradcheck import Row, row_table, rows_json
+    from dlx.report.console import for_output, for_people, print_json
+    from dlx.report.gradcheck import Row, row_table, rows_json, watch_gradients
 
     rows = []
     for combination in combinations():
         began = time.perf_counter()
-        found = _drained(check_combination(combination, check), f"{combination.model}, {combination.task}: ")
+        found = watch_gradients(
+            check_combination(combination, check), for_people(), f"{combination.model}, {combination.task}: "
+        )
         rows.append(Row(combination.model, combination.task, found, time.perf_counter() - began))
     if as_json:
         print_json(rows_json(rows))
     else:
         for_output().print(row_table(rows))
     raise typer.Exit(0 if all(row.found.right for row in rows) else 1)
-
-
-def _drained(events: Generator[Event, None, T], before: str) -> T:
-    """What a check ends with; meanwhile a line on the terminal says what it does."""
-    from dlx.events import Compiling
-    from dlx.report.console import for_people
-
-    with for_people().status(f"{before}loading") as status:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            if isinstance(event, Compiling):
-                status.update(f"{before}{event.program}")

@@ -44,6 +44,10 @@ class Scaling:
     mean: np.ndarray
     inverse_std: np.ndarray
 
+    def apply(self, inputs: np.ndarray) -> np.ndarray:
+        """Standardized inputs (n, ...) float32, on the host. Training does the same on the device."""
+        return (inputs.astype(np.float32) - self.mean) * self.inverse_std
+
 
 @dataclass(frozen=True)
 class Spec:

@@ -20,6 +20,7 @@ from dlx.engine.placement import configure as configure
 from dlx.engine.placement import describe_device as describe_device
 from dlx.engine.placement import devices as devices
 from dlx.engine.placement import has_convolution as has_convolution
+from dlx.engine.placement import host as host
 from dlx.engine.placement import lanes_for as lanes_for
 from dlx.engine.placement import memory_limit as memory_limit
 from dlx.engine.program import Program as Program

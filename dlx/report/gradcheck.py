@@ -1,7 +1,7 @@
 """A gradient check: what goes on, what was found of each parameter, and all built-in models in one table."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dlx.diagnose.differences import Verdict
 from dlx.diagnose.gradients import GradientsFound, LeafFound, ModeFound
+from dlx.events import Compiling, Event
 from dlx.report.tables import fitted, grid
 from dlx.report.words import number, plural
 
@@ -32,6 +33,18 @@ class Row:
     task: str
     found: GradientsFound
     seconds: float
+
+
+def watch_gradients(events: Generator[Event, None, GradientsFound], console: Console, before: str = "") -> GradientsFound:
+    """Drains a check into a live line of what it does (on a terminal only), and returns what it found."""
+    with console.status(f"{before}loading") as status:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, Compiling):
+                status.update(escape(f"{before}{event.program}"))
 
 
 def gradient_lines(found: GradientsFound, console: Console) -> Iterator[RenderableType]:

@@ -33,11 +33,19 @@ class Network:
         self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array, *, train: bool
     ) -> tuple[jax.Array, Any]:
         """Outputs (b, outputs) in float32 or wider, and the new running statistics."""
+        return self.run(config, self.build(config, params, rest, key, train=train), inputs, train=train)
+
+    def build(self, config: Experiment, params: Any, rest: Any, key: jax.Array, *, train: bool) -> nnx.Module:
+        """The module with this state, in training or evaluation mode."""
         graph, _, fresh, _ = self._split(config, key, train=train)
         if config.train.precision == "bfloat16":
-            inputs = inputs.astype(jnp.bfloat16)
             params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-        model = nnx.merge(graph, params, fresh, rest)
+        return nnx.merge(graph, params, fresh, rest)
+
+    def run(self, config: Experiment, model: nnx.Module, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, Any]:
+        """What `apply` returns, of a module that `build` made."""
+        if config.train.precision == "bfloat16":
+            inputs = inputs.astype(jnp.bfloat16)
         outputs = models.call(model, inputs, train=train)
         rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState, nnx.Intermediate))))
         return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)), rest

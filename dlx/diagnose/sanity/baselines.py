@@ -85,7 +85,7 @@ def _rows(small: Dataset) -> Rows:
     most = max(FEWEST, MOST_VALUES // columns)
 
     def flat(part: Part) -> np.ndarray:
-        return ((part.inputs.astype(np.float32) - small.scaling.mean) * small.scaling.inverse_std).reshape(-1, columns)
+        return small.scaling.apply(part.inputs).reshape(-1, columns)
 
     if len(small.validation):
         train, scored, name = small.train, small.validation, "validation"

@@ -1,12 +1,12 @@
 """Checks for what leaked between the parts of the data: the same examples twice, or statistics of all parts together."""
 
-import hashlib
 import math
 
 import numpy as np
 
 from dlx.data import Dataset, Part
 from dlx.data.scaling import fit_scaling
+from dlx.diagnose.sanity.alike import digests
 from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.of_data import MOST_VALUES, every_part
@@ -31,12 +31,12 @@ def duplicates(subject: Subject) -> Finding:
     parts = {name: part for name, part in every_part(subject).items() if name != "train"}
     if not parts:
         return Finding("pass", "does not apply: nothing is held out")
-    known = set(_digests(whole.train))
+    known = set(digests(whole.train.inputs))
     distinct = len(known) / len(whole.train)
     problems: list[Problem] = []
     numbers: dict[str, float | int] = {"distinct": distinct}
     for name, part in parts.items():
-        copies = part.take(np.flatnonzero([digest in known for digest in _digests(part)]))
+        copies = part.take(np.flatnonzero([digest in known for digest in digests(part.inputs)]))
         count, same = len(copies), _same_targets(copies, whole.train)
         near = _near_copies(subject, part)
         numbers |= {f"{name}_copies": count, f"{name}_same_target": same, f"{name}_near_copies": near}
@@ -83,20 +83,13 @@ def statistics(subject: Subject) -> Finding:
     return finding_of(problems, f"no feature is scaled by what is in {others}", numbers)
 
 
-def _digests(part: Part) -> list[bytes]:
-    """One digest for each row's inputs."""
-    rows = np.ascontiguousarray(part.inputs).reshape(len(part), math.prod(part.inputs.shape[1:]))
-    rows = rows if rows.dtype == np.uint8 else rows + np.float32(0)  # minus zero becomes zero
-    return [hashlib.blake2b(row.data, digest_size=8).digest() for row in rows]
-
-
 def _same_targets(copies: Part, train: Part) -> int:
     """How many of the copies have the target of a training row with their inputs."""
     if not len(copies):
         return 0
 
     def pairs(part: Part) -> list[tuple[bytes, bytes]]:
-        return [(digest, target.tobytes()) for digest, target in zip(_digests(part), part.targets, strict=True)]
+        return [(digest, target.tobytes()) for digest, target in zip(digests(part.inputs), part.targets, strict=True)]
 
     known = set(pairs(train))
     return sum(pair in known for pair in pairs(copies))
@@ -133,11 +126,11 @@ def _columns(part: Part, whole: Dataset) -> np.ndarray:
         if columns > MOST_COLUMNS
         else np.eye(columns, dtype=np.float32)
     )
-    found = [np.zeros((0, onto.shape[1]), np.float32)]
+    found = np.zeros((len(part), onto.shape[1]))
     for start in range(0, len(part), block):
-        scaled = (part.inputs[start : start + block].astype(np.float32) - whole.scaling.mean) * whole.scaling.inverse_std
-        found.append(scaled.reshape(-1, columns) @ onto)
-    return np.concatenate(found).astype(np.float64)
+        rows = slice(start, start + block)
+        found[rows] = whole.scaling.apply(part.inputs[rows]).reshape(-1, columns) @ onto
+    return found
 
 
 def _foreign_scaling(whole: Dataset) -> int:

@@ -54,7 +54,7 @@ def standardized(subject: Subject) -> Finding:
     whole = subject.whole.train
     part = whole.take(spread(len(whole), max(1, MOST_VALUES // math.prod(subject.whole.spec.input_shape))))
     scaling = subject.whole.scaling
-    values = ((part.inputs.astype(np.float32) - scaling.mean) * scaling.inverse_std).reshape(-1, len(scaling.mean))
+    values = scaling.apply(part.inputs).reshape(-1, len(scaling.mean))
     with np.errstate(all="ignore"):  # what is infinite is told below
         mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
         distance = np.maximum(np.abs(mean), std)
@@ -78,7 +78,8 @@ def standardized(subject: Subject) -> Finding:
         first = ", ".join(map(str, np.flatnonzero(constant)[:5]))
         said = f"{constant.sum()} of {len(mean)} {what}s never vary ({first}{', ...' if constant.sum() > 5 else ''})"
         problems.append(("warn", f"{said}: drop them, the network learns nothing from them"))
-    fine = f"means within {np.abs(mean).max():.1g} of 0, standard deviations from {std.min():.2g} to {std.max():.2g}"
+    features = f"{len(mean)} {what}s" if len(mean) > 1 else f"1 {what}"
+    fine = f"{features}: means within {np.max(np.abs(mean)):.1g} of 0, deviations from {np.min(std):.2g} to {np.max(std):.2g}"
     return finding_of(
         problems, fine, {"mean": mean[:1000].tolist(), "std": std[:1000].tolist(), "constant": int(constant.sum())}
     )

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from dlx import engine
 from dlx.data import batch_rows
 from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.subject import Subject
-from dlx.diagnose.sanity.untrained import EXAMPLES, Untrained, weights, without_dropout
-from dlx.engine.placement import host
+from dlx.diagnose.sanity.trial import without_dropout
+from dlx.diagnose.sanity.untrained import EXAMPLES, Untrained, weights
 
 HIGH, LARGE, LITTLE = 10.0, 2.0, 0.5
 """How many times the loss of guessing the first loss may be."""
@@ -122,7 +123,7 @@ def symmetry(subject: Subject) -> Finding:
     program = rehearsal.assembly.with_configs(configs).program
     rows = batch_rows(subject.config.data.seed, 0, STEPS, program.feed.sizes["train"], program.shapes.batch)
     lanes, _, _ = program.train(program.init(), program.feed.rows("train", rows), 0)
-    lane = jax.tree.map(lambda x: x[0], host(lanes))
+    lane = jax.tree.map(lambda x: x[0], engine.host(lanes))
     if lane.diverged_at >= 0:
         return Finding("warn", f"cannot be told: the loss of the first {STEPS} steps is NaN or infinite; see the other checks")
     kernels = {

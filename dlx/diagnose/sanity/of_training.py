@@ -11,10 +11,21 @@ from dlx.diagnose.lr_find import find
 from dlx.diagnose.range_curve import RangeTest, Skips
 from dlx.diagnose.range_test import BY_THEMSELVES
 from dlx.diagnose.sanity.finding import Finding
-from dlx.diagnose.sanity.one_batch import alone, of_a_constant, one_batch, unhindered, without_dropout
+from dlx.diagnose.sanity.one_batch import alone, of_a_constant, one_batch, unhindered
 from dlx.diagnose.sanity.shuffled import by_chance, shuffled
 from dlx.diagnose.sanity.subject import TRAIN, Subject
-from dlx.diagnose.sanity.trial import SECONDS, SOON, affordable, drained, learn, on, scored, side_by_side, until
+from dlx.diagnose.sanity.trial import (
+    SECONDS,
+    SOON,
+    affordable,
+    drained,
+    learn,
+    on,
+    scored,
+    side_by_side,
+    until,
+    without_dropout,
+)
 from dlx.engine import Program
 from dlx.experiment.assemble import assemble
 

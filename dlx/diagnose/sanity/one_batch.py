@@ -9,8 +9,8 @@ from dlx.config import Experiment
 from dlx.config.task import Classify, Multilabel, Regress
 from dlx.data import Dataset
 from dlx.data.dataset import Part
-from dlx.diagnose.sanity.shuffled import groups_of
-from dlx.diagnose.sanity.trial import sized, under
+from dlx.diagnose.sanity.alike import groups_of
+from dlx.diagnose.sanity.trial import sized, under, without_dropout
 
 STEPS, EVERY = 300, 10
 """At most so many, and how often it is seen whether the examples are learned."""
@@ -50,11 +50,6 @@ def unhindered(config: Experiment) -> Experiment:
         "optimizer": calm.optimizer.model_copy(update={"l1": None, "l2": None}),
     }
     return under(sized(calm.model_copy(update=sections), "full"), STEPS, every=EVERY)
-
-
-def without_dropout(config: Experiment) -> Experiment:
-    """The experiment without the dropout that dlx knows of."""
-    return config.with_values({"model.dropout": 0.0}) if "dropout" in vars(config.model) else config
 
 
 def of_a_constant(config: Experiment, targets: np.ndarray, dataset: Dataset) -> float | None:

@@ -1,6 +1,5 @@
 """Targets that change places between inputs, and the score that is then left to chance."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -10,6 +9,7 @@ from dlx.config import Experiment
 from dlx.config.task import Classify, Multilabel, Regress
 from dlx.data import Dataset
 from dlx.data.dataset import Part
+from dlx.diagnose.sanity.alike import groups_of
 from dlx.diagnose.sanity.trial import spread
 
 FEW, LEAST = 96, 48
@@ -69,12 +69,6 @@ def by_chance(config: Experiment, targets: np.ndarray, different: int) -> tuple[
         case _:
             assert_never(config.task)
     return metric, chance, chance + ERRORS * float(np.sqrt(chance * (1 - chance) / different))
-
-
-def groups_of(inputs: np.ndarray) -> np.ndarray:
-    """The number (n,) of each row of inputs (n, ...); equal rows have equal numbers."""
-    digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in inputs]
-    return np.unique(np.array(digests, dtype="V16"), return_inverse=True)[1] if digests else np.zeros(0, int)
 
 
 def _first(wanted: np.ndarray, count: int) -> np.ndarray:

@@ -137,6 +137,11 @@ def sized(config: Experiment, batch: int | str) -> Experiment:
     return config.model_copy(update={"train": config.train.model_copy(update={"batch_size": batch})})
 
 
+def without_dropout(config: Experiment) -> Experiment:
+    """The experiment without the dropout that dlx knows of."""
+    return config.with_values({"model.dropout": 0.0}) if "dropout" in vars(config.model) else config
+
+
 def spread(count: int, most: int) -> np.ndarray:
     """At most so many row numbers of `count`, evenly spread: (n,)."""
     few = min(count, most)

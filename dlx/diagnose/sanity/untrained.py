@@ -14,17 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dlx import engine, models
+from dlx import engine
 from dlx.config import Experiment
 from dlx.data import Dataset, batch_rows
 from dlx.diagnose.sanity.insides import Seen, looked_at, watch
+from dlx.diagnose.sanity.trial import without_dropout
 from dlx.engine import Plan, Program, Shapes
-from dlx.engine.placement import host
-from dlx.engine.state import step_key
-from dlx.engine.step import take
 from dlx.errors import ConfigError
 from dlx.experiment.assemble import plan_for
-from dlx.nn import Rate
 from dlx.tasks import Batch, LearnerState
 from dlx.tasks.supervised import Supervised
 
@@ -92,8 +89,8 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
     placement = engine.choose_placement(1, lambda: engine.convolves(task, config, small, size))
     shapes = Shapes(size, chunk=1, eval_batch=1, eval_batches=1, statistics=1)
     program = Program(task, engine.stack([config]), placement, engine.make_feed(small, placement), shapes)
-    lane = jax.tree.map(lambda x: x[0], host(program.init()))
-    fetch = jax.jit(take)
+    lane = jax.tree.map(lambda x: x[0], engine.host(program.init()))
+    fetch = jax.jit(engine.take)
 
     def batch(number: int) -> Batch:
         rows = batch_rows(plan.data_seed, number, 1, len(small.train), min(size, EXAMPLES))
@@ -101,7 +98,7 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
         return fetch(data, rows[0], jnp.ones(rows.shape[1:], jnp.float32))
 
     def objective(params: Any, rest: Any, batch: Batch) -> jax.Array:
-        return task.objective(config, params, rest, batch, step_key(config.train.seed, "update", 0))[0]
+        return task.objective(config, params, rest, batch, engine.step_key(config.train.seed, "update", 0))[0]
 
     @jax.jit
     def mean_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -120,31 +117,14 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
     )
 
 
-def without_dropout(config: Experiment) -> Experiment:
-    """The experiment with a dropout rate of 0, where its model has one."""
-    return config.with_values({"model.dropout": 0.0}) if "dropout" in vars(config.model) else config
-
-
 def _forward(task: Supervised, config: Experiment) -> Callable[..., Forward]:
     """The network as a function of its state, as `Network.apply`: without dropout, and in training with its insides."""
     places: list[tuple[str, bool, tuple[int, ...]]] = []
 
     def compute(params: Any, rest: Any, inputs: jax.Array, key: jax.Array, *, train: bool) -> Any:
-        streams = jax.random.split(key, 3)
-        model = models.build(
-            config.model,
-            task.network.in_features,
-            task.network.outputs,
-            nnx.Rngs(streams[0], params=streams[1], dropout=streams[2]),
-        )
-        models.set_mode(model, train)
+        model = task.network.build(config, params, rest, key, train=train)
         model.set_attributes(deterministic=True, raise_if_not_found=False)
         model.set_attributes(nnx.Dropout, rate=0.0, raise_if_not_found=False)
-        graph, _, fresh, _ = nnx.split(model, nnx.Param, (Rate, nnx.RngState), ...)
-        if config.train.precision == "bfloat16":
-            inputs = inputs.astype(jnp.bfloat16)
-            params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-        model = nnx.merge(graph, params, nnx.as_pure(fresh), rest)
         found: list[tuple[jax.Array, jax.Array]] = []
 
         def report(path: str, out: bool, y: jax.Array) -> None:
@@ -154,14 +134,13 @@ def _forward(task: Supervised, config: Experiment) -> Callable[..., Forward]:
         if train:
             places.clear()
             watch(model, len(inputs), report)
-        outputs = models.call(model, inputs, train=train)
-        rest = nnx.as_pure(nnx.state(model, nnx.Not(nnx.Any(nnx.Param, Rate, nnx.RngState, nnx.Intermediate))))
-        return outputs.astype(jnp.float32), rest, found
+        outputs, rest = task.network.run(config, model, inputs, train=train)
+        return outputs, rest, found
 
     compiled = jax.jit(compute, static_argnames="train")
 
     def run(params: Any, rest: Any, inputs: jax.Array, *, train: bool, key: int = 0) -> Forward:
-        outputs, rest, found = host(compiled(params, rest, inputs, jax.random.key(key), train=train))
+        outputs, rest, found = engine.host(compiled(params, rest, inputs, jax.random.key(key), train=train))
         seen = tuple(Seen(*place, *values) for place, values in zip(places, found, strict=True)) if train else ()
         return Forward(outputs, rest, seen)
 
