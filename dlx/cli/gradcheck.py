@@ -65,7 +65,7 @@ def gradcheck(
         console = for_output()
         for line in gradient_lines(found, console):
             console.print(line)
-    raise typer.Exit(0 if found.right else 1)
+    raise typer.Exit(0 if found.ok else 1)
 
 
 def _everything(check: GradCheck, *, as_json: bool) -> None:
@@ -85,4 +85,4 @@ def _everything(check: GradCheck, *, as_json: bool) -> None:
         print_json(rows_json(rows))
     else:
         for_output().print(row_table(rows))
-    raise typer.Exit(0 if all(row.found.right for row in rows) else 1)
+    raise typer.Exit(0 if all(row.found.ok for row in rows) else 1)

@@ -23,7 +23,8 @@ def _apply(change: Augment, inputs: jax.Array, key: jax.Array) -> jax.Array:
         case Shift():
             return _shift(inputs, change.pixels, key)
         case Noise():
-            return inputs + change.std * jax.random.normal(key, inputs.shape, inputs.dtype)
+            # Always float32: in another type the same key gives other numbers.
+            return inputs + (change.std * jax.random.normal(key, inputs.shape, jnp.float32)).astype(inputs.dtype)
     assert_never(change)
 
 

@@ -20,8 +20,10 @@ DOUBTS = 10
 """So many times its own uncertainty may a difference be off before it contradicts the gradient."""
 RESOLVED = 1e-2
 """Differences that are less certain than this share of the gradient could not show a wrong factor."""
-FAINT = 5e-3
-"""A factor, or a cosine, that is so near 1 is not worth telling: how much is off is."""
+ROUNDED = 10
+"""So many units of rounding of the largest gradient may be in a small one, where parts of that size cancel."""
+FAINT, NEAR = 5e-3, 0.1
+"""Of a wrong gradient: no factor is told where it is so near 1, and no direction."""
 
 Verdict = Literal["right", "wrong", "kink", "zero", "undecidable"]
 
@@ -106,6 +108,8 @@ def _verdict(
         return "zero", "the loss does not depend on it"
     if off <= bound * (a + n) and unsure <= RESOLVED * (a + n):
         return "right", ""
+    if off <= ROUNDED * epsilon * largest:
+        return "undecidable", "it is small beside the largest gradient, whose rounding in that precision is as large"
     disagree = np.abs(analytic - numeric) > bound * (np.abs(analytic) + np.abs(numeric)) / 2
     if disagree.any() and (_kinks(slopes, noise) > bound * (a + n))[disagree].all():
         return "kink", "its slopes to both sides differ"
@@ -188,8 +192,9 @@ def _likeness(analytic: np.ndarray, numeric: np.ndarray) -> str:
             "(an estimator on purpose is declared with dlx.nn.straight_through)"
         )
     factor, cosine = float(analytic @ numeric) / float(n * n), float(analytic @ numeric) / float(a * n)
-    if abs(factor - 1) < FAINT and cosine > 1 - FAINT:
-        return f"it is off by {float(np.linalg.norm(analytic - numeric)) / float(n):.1e} of its size"
-    if len(analytic) > 1 and np.linalg.norm(analytic - factor * numeric) <= 1e-3 * a:
+    off = float(np.linalg.norm(analytic - numeric)) / float(n)
+    if len(analytic) > 1 and off > FAINT and np.linalg.norm(analytic - factor * numeric) <= 1e-3 * a:
         return f"it is {factor:.4g} times what it should be"
+    if off < NEAR:
+        return f"it is off by {off:.1e} of its size"
     return f"it points elsewhere: the cosine with the true slopes is {cosine:.2f}"

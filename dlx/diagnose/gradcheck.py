@@ -24,6 +24,7 @@ from dlx.errors import ConfigError, RunFailedError, UsageError
 from dlx.events import Compiling, Event
 from dlx.experiment.assemble import load_data, resolve
 from dlx.experiment.run import loaded
+from dlx.experiment.session import device_failure
 from dlx.models.forward import told
 
 LANES = 32
@@ -75,7 +76,10 @@ def check_gradients(config: Experiment, dataset: Dataset, check: GradCheck) -> G
     for mode, train in modes:
         yield Compiling(f"the loss in {mode} mode" if mode != "both" else "the loss")
         with jax.enable_x64(True):
-            found.append(_Inspection(function, mode, train, check).found())
+            try:
+                found.append(_Inspection(function, mode, train, check).found())
+            except jax.errors.JaxRuntimeError as error:  # a callback that raises, or too little memory
+                raise device_failure(error) from error
     return GradientsFound(check, function.parameters, tuple(found))
 
 
@@ -98,7 +102,7 @@ class _Inspection:
             raise UsageError("--order 2: a straight-through estimator has no second derivative to compare with")
         exact = self._of_order(loss)
         self.loss = held_still(loss, function.start) if self.estimators else lambda _, x: exact(x)
-        self.leaves = function.leaves
+        self.leaves = [leaf for leaf in function.leaves if leaf.at.stop > leaf.at.start]  # a parameter may be of shape (0, n)
         self.directions = function.normals(check.directions, seed=1)  # (D, N)
         sizes = [leaf.at.stop - leaf.at.start for leaf in self.leaves]
         self.owner = np.repeat(np.arange(len(sizes)), sizes)  # (N,): the leaf of each number
@@ -233,10 +237,18 @@ class _Inspection:
         )
         if not same and (apart := _distance(first, jax.jit(jax.value_and_grad(lambda x: self.low(x)))(start))) > 0:  # noqa: PLW0108
             return apart, "traced twice, the loss differs: something is drawn from NumPy or Python, in place of `rngs`"
+        if self.check.dtype != "float64":
+            exact = np.asarray(jax.jit(lambda x: self.loss(x, x))(start))
+            apart = _distance((first[0],), (exact,))
+            if apart > tolerance(EPSILON[self.dtype]):
+                return (
+                    apart,
+                    f"in {self.check.dtype} it is another than in float64: something is drawn in the inputs' type, or overflows",
+                )
         return 0.0, ""
 
 
-def _distance(one: tuple[np.ndarray, ...], other: tuple[jax.Array, ...]) -> float:
+def _distance(one: Sequence[np.ndarray], other: Sequence[jax.Array | np.ndarray]) -> float:
     """The largest difference, relative to the largest number; infinite where one of two is not a number."""
     a, b = (np.concatenate([np.ravel(x) for x in both]) for both in (one, other))
     a, b = (x[~(np.isnan(a) & np.isnan(b))] for x in (a, b))

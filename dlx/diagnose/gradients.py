@@ -69,7 +69,7 @@ class ModeFound:
         return tolerance(EPSILON[self.dtype])
 
     @property
-    def right(self) -> bool:
+    def ok(self) -> bool:
         """No leaf is wrong, forward mode agrees, and the loss is the same twice."""
         agrees = self.forward is None or self.forward <= self.tolerance
         return agrees and self.apart <= self.tolerance and not self.count("wrong")
@@ -88,6 +88,6 @@ class GradientsFound:
     modes: tuple[ModeFound, ...]
 
     @property
-    def right(self) -> bool:
+    def ok(self) -> bool:
         """Nothing is wrong in any mode."""
-        return all(mode.right for mode in self.modes)
+        return all(mode.ok for mode in self.modes)

@@ -137,7 +137,7 @@ def loss_function(config: Experiment, dataset: Dataset, examples: int, dtype: Dt
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ConfigError(f"parameter {name} holds {leaf.dtype}: only floating-point numbers have a gradient")
         value = np.asarray(leaf, np.float64)
-        size = float(np.sqrt(np.mean(value**2)))
+        size = float(np.sqrt(np.mean(value**2))) if value.size else 0.0
         scale = FROM_ZERO / math.sqrt(math.prod(leaf.shape[:-1])) if size < EMPTY else size
         leaves.append(Leaf(name, leaf.shape, slice(begin, begin + leaf.size), size < EMPTY, scale))
         values.append(value.ravel())

@@ -67,7 +67,7 @@ def gradient_json(found: GradientsFound) -> dict[str, Any]:
     """What was found as one JSON object."""
     check = found.check
     return {
-        "right": found.right,
+        "ok": found.ok,
         "dtype": check.dtype,
         "order": check.order,
         "full": check.full,
@@ -106,7 +106,7 @@ def row_table(rows: Sequence[Row]) -> Table:
 def rows_json(rows: Sequence[Row]) -> dict[str, Any]:
     """All models as one JSON object."""
     checked = [{"model": r.model, "task": r.task, "seconds": r.seconds, **gradient_json(r.found)} for r in rows]
-    return {"right": all(row.found.right for row in rows), "checked": checked}
+    return {"ok": all(row.found.ok for row in rows), "checked": checked}
 
 
 def _table(mode: ModeFound) -> Table:
@@ -138,11 +138,11 @@ def _remark(leaf: LeafFound) -> str:
 def _whole(mode: ModeFound, dtype: str) -> Iterator[str]:
     """What holds of all leaves together."""
     if mode.dtype != dtype:
-        yield f"the network computes in {mode.dtype} by itself: relative errors up to {mode.tolerance:.0e} pass"
+        yield f"the network computes in {mode.dtype} by itself: relative errors up to {mode.tolerance:.2g} pass"
     if mode.estimators:
         yield f"{plural(mode.estimators, 'straight-through estimator')}: no gradient of this loss, but checked against that of the surrogate"
     if mode.apart_said:
-        yield f"[{'red' if mode.apart > mode.tolerance else 'yellow'}]not deterministic ({mode.apart:.1e})[/]: {escape(mode.apart_said)}"
+        yield f"[{'red' if mode.apart > mode.tolerance else 'yellow'}]the loss is not the same twice ({mode.apart:.1e})[/]: {escape(mode.apart_said)}"
     if mode.forward is not None:
         color, word = ("green", "agrees") if mode.forward <= mode.tolerance else ("red", "disagrees")
         yield f"forward mode, without custom rules, [{color}]{word}[/] ({mode.forward:.1e})"
@@ -151,19 +151,19 @@ def _whole(mode: ModeFound, dtype: str) -> Iterator[str]:
 
 
 def _summary(found: GradientsFound) -> str:
-    if not found.right:
+    if not found.ok:
         return f"[red]wrong[/]: {_counts(found)}"
     largest = max(mode.tolerance for mode in found.modes)
     unclear = any(mode.count("undecidable") for mode in found.modes)
     word = "[yellow]nothing wrong was found[/]" if unclear else "[green]nothing is wrong[/]"
-    return f"{word}: {_counts(found)}; relative errors up to {largest:.0e} pass"
+    return f"{word}: {_counts(found)}; relative errors up to {largest:.2g} pass"
 
 
 def _counts(found: GradientsFound) -> str:
     verdicts = {verdict: sum(mode.count(verdict) for mode in found.modes) for verdict in COLORS}
     words = [f"{count} {verdict}" for verdict, count in verdicts.items() if count]
     if any(mode.apart > mode.tolerance for mode in found.modes):
-        words.append("not deterministic")
+        words.append("a loss that is not the same twice")
     if any(mode.forward is not None and mode.forward > mode.tolerance for mode in found.modes):
         words.append("forward mode disagrees")
     return ", ".join(words)
@@ -178,8 +178,8 @@ def _mode_json(mode: ModeFound) -> dict[str, Any]:
         "forward_mode_error": mode.forward,
         "forward_mode_missing": mode.forward_said or None,
         "straight_through_estimators": mode.estimators,
-        "nondeterminism": mode.apart,
-        "nondeterminism_why": mode.apart_said or None,
+        "apart": mode.apart,
+        "apart_why": mode.apart_said or None,
         "leaves": [
             {
                 "parameter": leaf.name,
