@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from dlx import engine
 from dlx.config import Experiment
@@ -19,7 +20,7 @@ from dlx.data import Dataset
 from dlx.diagnose.differences import LADDER, LeafReading, Slopes, read, rounding, tolerance
 from dlx.diagnose.gradients import EPSILON, GradCheck, GradientsFound, LeafFound, Mode, ModeFound
 from dlx.diagnose.loss_function import Leaf, LossFunction, loss_function
-from dlx.diagnose.rewriting import Loss, coarsest, estimators, held_still, plain
+from dlx.diagnose.rewriting import Loss, coarsest, equal, estimators, evaluated, held_still, plain, traced
 from dlx.errors import ConfigError, RunFailedError, UsageError
 from dlx.events import Compiling, Event
 from dlx.experiment.assemble import load_data, resolve
@@ -66,42 +67,45 @@ def check_gradients(config: Experiment, dataset: Dataset, check: GradCheck) -> G
     with jax.enable_x64(True):
         function = loss_function(config, dataset, check.batch, check.dtype)
         try:
-            alike = _alike(function)
+            training, evaluation = _expressions(function)
         except RunFailedError:
             # A recurrent network's own float32 state does not fit float64 inputs. If float32 is no help, its sentence is the last.
             function = replace(function, single=True)
-            alike = _alike(function)
-    modes: tuple[tuple[Mode, bool], ...] = (("both", True),) if alike else (("training", True), ("evaluation", False))
+            training, evaluation = _expressions(function)
+    modes: list[tuple[Mode, bool, ClosedJaxpr]] = [("training", True, training), ("evaluation", False, evaluation)]
+    if equal(training, evaluation):
+        modes = [("both", True, training)]
     found = []
-    for mode, train in modes:
+    for mode, train, expression in modes:
         yield Compiling(f"the loss in {mode} mode" if mode != "both" else "the loss")
         with jax.enable_x64(True):
             try:
-                found.append(_Inspection(function, mode, train, check).found())
+                found.append(_Inspection(function, mode, train, expression, check).found())
             except jax.errors.JaxRuntimeError as error:  # a callback that raises, or too little memory
                 raise device_failure(error) from error
     return GradientsFound(check, function.parameters, tuple(found))
 
 
-def _alike(function: LossFunction) -> bool:
-    """Whether the loss is the same function in training and in evaluation."""
-    return len({str(jax.make_jaxpr(function.loss(train=train))(function.start)) for train in (True, False)}) == 1
+def _expressions(function: LossFunction) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+    """The loss in training and in evaluation."""
+    training, evaluation = (traced(function.loss(train=train), function.start) for train in (True, False))
+    return training, evaluation
 
 
 class _Inspection:
     """Of one loss: compiled once, asked at two points."""
 
-    def __init__(self, function: LossFunction, mode: Mode, train: bool, check: GradCheck) -> None:
+    def __init__(self, function: LossFunction, mode: Mode, train: bool, expression: ClosedJaxpr, check: GradCheck) -> None:
         self.function, self.mode, self.check = function, mode, check
-        loss = function.loss(train=train)
-        self.low = self._of_order(function.loss(train=train, dtype=check.dtype))
-        self.exact = coarsest(loss, function.start)  # a network may compute in float32, whatever is asked of it
+        self.train, self.expression = train, expression
+        loss = self._of_order(evaluated(expression))
+        self.low = loss if check.dtype == "float64" else self._of_order(function.loss(train=train, dtype=check.dtype))
+        self.exact = coarsest(expression)  # a network may compute in float32, whatever is asked of it
         self.dtype = max(self.exact, check.dtype, key=lambda name: EPSILON[name])
-        self.estimators = estimators(loss, function.start)
+        self.estimators = estimators(expression)
         if self.estimators and check.order == 2:
             raise UsageError("--order 2: a straight-through estimator has no second derivative to compare with")
-        exact = self._of_order(loss)
-        self.loss = held_still(loss, function.start) if self.estimators else lambda _, x: exact(x)
+        self.loss = held_still(expression) if self.estimators else lambda _, x: loss(x)
         self.leaves = [leaf for leaf in function.leaves if leaf.at.stop > leaf.at.start]  # a parameter may be of shape (0, n)
         self.directions = function.normals(check.directions, seed=1)  # (D, N)
         sizes = [leaf.at.stop - leaf.at.start for leaf in self.leaves]
@@ -230,13 +234,11 @@ class _Inspection:
         """How far two evaluations of the loss and its gradient lie apart, and what that tells."""
         if (apart := _distance(first, self.gradient(start))) > 0:
             return apart, "two runs of one program differ: something is drawn in a callback, or sums have no fixed order"
-        # Functions of their own, or JAX would find its first trace.
-        one, other = (jax.make_jaxpr(lambda vector: self.low(vector))(start) for _ in range(2))  # noqa: PLW0108
-        same = str(one) == str(other) and all(
-            a is b or np.array_equal(a, b) for a, b in zip(one.consts, other.consts, strict=True)
-        )
-        if not same and (apart := _distance(first, jax.jit(jax.value_and_grad(lambda x: self.low(x)))(start))) > 0:  # noqa: PLW0108
-            return apart, "traced twice, the loss differs: something is drawn from NumPy or Python, in place of `rngs`"
+        again = traced(self.function.loss(train=self.train), start)
+        if not equal(self.expression, again):
+            losses = (np.asarray(jax.jit(evaluated(each))(start)) for each in (self.expression, again))
+            if (apart := _distance(*([loss] for loss in losses))) > 0:
+                return apart, "traced twice, it differs: something is drawn from NumPy or Python, in place of `rngs`"
         if self.check.dtype != "float64":
             exact = np.asarray(jax.jit(lambda x: self.loss(x, x))(start))
             apart = _distance((first[0],), (exact,))

@@ -21,28 +21,41 @@ _POINTS = "points"
 """The axis along which a loss is evaluated at two points at once."""
 
 
+def traced(loss: Loss, x: Vector) -> ClosedJaxpr:
+    """The expression that a loss is, traced anew: JAX remembers what it has traced only by the function."""
+    return jax.make_jaxpr(lambda y: loss(y))(x)  # noqa: PLW0108
+
+
+def evaluated(expression: ClosedJaxpr) -> Loss:
+    """The loss that an expression is."""
+    return lambda x: jaxpr_as_fun(expression)(x)[0]
+
+
+def equal(one: ClosedJaxpr, other: ClosedJaxpr) -> bool:
+    """Whether two expressions compute the same, constants included."""
+    return str(one) == str(other) and all(a is b or np.array_equal(a, b) for a, b in zip(one.consts, other.consts, strict=True))
+
+
 def plain(loss: Loss, x: Vector) -> Loss:
     """The same loss, in which JAX differentiates the bodies of `jax.custom_vjp` functions itself, at any depth.
 
     So forward mode works where a custom rule allows reverse mode only, and tells what the rule should give.
     """
-    bare = _rewritten(jax.make_jaxpr(loss)(x), lambda call: call.params["call_jaxpr"])
-    return lambda y: jaxpr_as_fun(bare)(y)[0]
+    return evaluated(_rewritten(traced(loss, x), lambda call: call.params["call_jaxpr"]))
 
 
-def estimators(loss: Loss, x: Vector) -> int:
+def estimators(expression: ClosedJaxpr) -> int:
     """At how many places a loss uses `dlx.nn.straight_through`."""
-    return _count(jax.make_jaxpr(loss)(x))
+    return _count(expression)
 
 
-def coarsest(loss: Loss, x: Vector) -> str:
+def coarsest(expression: ClosedJaxpr) -> str:
     """The floating-point type of least precision in which a loss computes anything of its argument: `float64`, unless it casts."""
-    closed = jax.make_jaxpr(loss)(x)
-    found = {"float64": _PRECISIONS["float64"]} | _types(closed, [True])
+    found = {"float64": _PRECISIONS["float64"]} | _types(expression, [True])
     return max(found, key=lambda name: found[name])
 
 
-def held_still(loss: Loss, x: Vector) -> Callable[[Vector, Vector], jax.Array]:
+def held_still(expression: ClosedJaxpr) -> Callable[[Vector, Vector], jax.Array]:
     """(where, x) to the loss at x, if straight-through estimators added to their surrogates what they add at `where`.
 
     Its derivative in x at x = where is what the estimators claim to be the loss's own. Both points are evaluated at once, along
@@ -55,8 +68,8 @@ def held_still(loss: Loss, x: Vector) -> Callable[[Vector, Vector], jax.Array]:
         still = jax.make_jaxpr(lambda v, s: s + jax.lax.all_gather(v - s, _POINTS)[0], axis_env=[(_POINTS, 2)])
         return still(*(operand.aval for operand in call.invars))
 
-    both = _rewritten(jax.make_jaxpr(loss)(x), surrogate)
-    return lambda where, x: jax.vmap(lambda y: jaxpr_as_fun(both)(y)[0], axis_name=_POINTS)(jnp.stack([where, x]))[1]
+    both = evaluated(_rewritten(expression, surrogate))
+    return lambda where, x: jax.vmap(both, axis_name=_POINTS)(jnp.stack([where, x]))[1]
 
 
 def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:

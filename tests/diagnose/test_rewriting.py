@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlx.diagnose.rewriting import coarsest, estimators, held_still, plain
+from dlx.diagnose.rewriting import coarsest, equal, estimators, held_still, plain, traced
 from dlx.nn import straight_through
 
 
@@ -46,15 +46,15 @@ def rounded(x):
 
 def test_estimators_are_counted_at_any_depth():
     x = jnp.ones(2)
-    assert estimators(rounded, x) == 1
-    assert estimators(lambda x: straight_through(x, jnp.sign).sum() + rounded(x), x) == 2
-    assert estimators(inside_everything, x) == 0
+    assert estimators(traced(rounded, x)) == 1
+    assert estimators(traced(lambda x: straight_through(x, jnp.sign).sum() + rounded(x), x)) == 2
+    assert estimators(traced(inside_everything, x)) == 0
 
 
 def test_the_gradient_through_an_estimator_is_that_of_the_loss_with_its_offset_held_still():
     with jax.enable_x64(True):
         x = jnp.array([0.3, -0.7, 1.2])
-        still = held_still(rounded, x)
+        still = held_still(traced(rounded, x))
         assert still(x, x) == rounded(x)
         h = 1e-6
         numeric = [(still(x, x + h * e) - still(x, x - h * e)) / (2 * h) for e in jnp.eye(3)]
@@ -77,7 +77,17 @@ def test_the_gradient_through_an_estimator_is_that_of_the_loss_with_its_offset_h
 )
 def test_the_coarsest_type_is_one_that_the_argument_goes_through(loss, name):
     with jax.enable_x64(True):
-        assert coarsest(loss, jnp.ones(3)) == name
+        assert coarsest(traced(loss, jnp.ones(3))) == name
+
+
+def test_expressions_are_equal_if_they_compute_the_same():
+    def drawn(x):
+        return (x * np.random.default_rng().normal(size=3)).sum()
+
+    x = jnp.ones(3)
+    assert equal(traced(inside_everything, x), traced(inside_everything, x))
+    assert not equal(traced(inside_everything, x), traced(rounded, x))
+    assert not equal(traced(drawn, x), traced(drawn, x))  # the same operations with other constants
 
 
 def test_a_linear_solver_keeps_its_parts():
