@@ -20,6 +20,8 @@ DOUBTS = 10
 """So many times its own uncertainty may a difference be off before it contradicts the gradient."""
 RESOLVED = 1e-2
 """Differences that are less certain than this share of the gradient could not show a wrong factor."""
+STEEP = 10
+"""At a kink any slope up to so many times those to both sides is a convention."""
 ROUNDED = 10
 """So many units of rounding of the largest gradient may be in a small one, where parts of that size cancel."""
 FAINT, NEAR = 5e-3, 0.1
@@ -40,6 +42,8 @@ class Slopes:
     """Losses (D, steps) at h v, for the steps of `LADDER`."""
     minus: np.ndarray
     """Losses (D, steps) at -h v."""
+    rounded: np.ndarray
+    """By how much rounding may change the gradient's slopes (D,): what they move by when the point moves by one unit of it."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +106,28 @@ def _verdict(
     analytic, bound = slopes.analytic, tolerance(epsilon)
     if not np.isfinite(analytic).all():
         return "wrong", "the gradient is not finite, though the loss is"
-    a, n, unsure = (float(np.linalg.norm(x)) for x in (analytic, numeric, doubt))
-    off = float(np.linalg.norm(analytic - numeric))
+    apart = np.abs(analytic - numeric)
+    a, n, off, unsure = (float(np.linalg.norm(x)) for x in (analytic, numeric, apart, doubt))
     if unsure <= bound * largest and a <= min(1e3 * epsilon, 0.05) * largest and n <= 1e-12 * largest + DOUBTS * unsure:
         return "zero", "the loss does not depend on it"
     if off <= bound * (a + n) and unsure <= RESOLVED * (a + n):
         return "right", ""
-    if off <= ROUNDED * epsilon * largest:
-        return "undecidable", "it is small beside the largest gradient, whose rounding in that precision is as large"
-    disagree = np.abs(analytic - numeric) > bound * (np.abs(analytic) + np.abs(numeric)) / 2
-    if disagree.any() and (_kinks(slopes, noise) > bound * (a + n))[disagree].all():
+    share = bound * (a + n) / len(analytic) ** 0.5
+    kinked, sane = _kinks(slopes, noise, share)
+    if (apart[~sane] > share).any():
+        return "wrong", "it is many times the slopes to both sides of a kink"
+    # Each direction by itself: one in which the loss jumps must not excuse another.
+    contradicts = np.isfinite(doubt) & (apart > np.maximum(share, DOUBTS * (doubt + slopes.rounded))) & ~kinked
+    if contradicts.any() and off > ROUNDED * epsilon * largest:
+        return "wrong", _likeness(analytic[contradicts], numeric[contradicts])
+    if kinked[apart > share].all() and (apart > share).any():
         return "kink", "its slopes to both sides differ"
     if not np.isfinite(unsure):
         return "undecidable", f"the loss jumps or is not finite near by: differences settle at no step; the gradient is {a:.1e}"
-    if off <= DOUBTS * unsure:
-        certain = f"certain to {unsure / max(a, n):.0e} of it only" if max(a, n) else f"uncertain by {unsure:.0e}"
-        return "undecidable", f"it is small beside the rounding of the loss: differences are {certain}"
-    return "wrong", _likeness(analytic, numeric)
+    rounding = float(np.linalg.norm(slopes.rounded)) + ROUNDED * epsilon * largest
+    what, by = ("gradient", rounding) if rounding > unsure else ("loss", unsure)
+    certain = f"certain to {by / max(a, n):.0e} of it only" if max(a, n) else f"uncertain by {by:.0e}"
+    return "undecidable", f"it is small beside the rounding of the {what}: the comparison is {certain}"
 
 
 def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,17 +157,21 @@ def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.where(np.isfinite(value), value, 0.0), np.take_along_axis(doubt, best, 1)[:, 0], step
 
 
-def _kinks(slopes: Slopes, noise: float) -> np.ndarray:
-    """By how much the slopes to both sides differ (D,), however small the step; 0 where that is curvature or rounding.
+def _kinks(slopes: Slopes, noise: float, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """In which directions the slopes to both sides differ by more than `least` however small the step, and not by curvature or
+    rounding (D,); and in which the gradient's slope is no more than some times as steep as those (D,), as any convention would be.
 
     Of a smooth function |f(h) - 2 f(0) + f(-h)| / h falls with h until it is rounding; at a kink it stays.
     """
     steps = np.asarray(LADDER)
-    gap = np.abs(slopes.plus - 2 * slopes.center + slopes.minus) / steps  # (D, steps)
-    rounded = 4 * noise / steps
+    ahead, behind = (slopes.plus - slopes.center) / steps, (slopes.center - slopes.minus) / steps  # (D, steps)
+    gap, rounded = np.abs(ahead - behind), 4 * noise / steps
     at = (gap + rounded).argmin(1)[:, None]
-    gap, rounded = np.take_along_axis(gap, at, 1)[:, 0], rounded[at[:, 0]]
-    return np.where(gap > 100 * rounded, gap, 0.0)
+    gap, ahead, behind = (np.take_along_axis(x, at, 1)[:, 0] for x in (gap, ahead, behind))
+    rounded = rounded[at[:, 0]]
+    kinked = (gap > 100 * rounded) & (gap > least)
+    steepest = np.maximum(np.abs(ahead), np.abs(behind))
+    return kinked, ~kinked | (np.abs(slopes.analytic) <= STEEP * (steepest + rounded))
 
 
 def _order(slopes: Slopes, noise: float, epsilon: float) -> float | None:

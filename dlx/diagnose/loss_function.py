@@ -88,10 +88,10 @@ class LossFunction:
 
         return loss
 
-    def beside(self, gradient: np.ndarray) -> np.ndarray:
+    def beside(self, gradient: np.ndarray, part: float) -> np.ndarray:
         """A point (N,) a little beside the first, where no bias is zero and no units are alike; `gradient` (N,) is that of the first.
 
-        Inputs that are whole numbers without a gradient are indices, which stay.
+        `part` of the usual distance; inputs that are whole numbers without a gradient are indices, which stay.
         """
         moved = self.normals(1, seed=2)[0]
         for leaf in self.leaves:
@@ -99,7 +99,7 @@ class LossFunction:
         inputs = self.leaves[-1].at
         if not gradient[inputs].any() and (self.start[inputs] == np.round(self.start[inputs])).all():
             moved[inputs] = 0
-        return held(self.start + moved, self.dtype)
+        return held(self.start + part * moved, self.dtype)
 
     def normals(self, count: int, seed: int) -> np.ndarray:
         """Random vectors (count, N), normal with each leaf's scale."""

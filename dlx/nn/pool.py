@@ -36,14 +36,17 @@ def _max_on_cpu(x: Array, window: int) -> Array:
 
 
 def _forward(x: Array, window: int) -> tuple[Array, Array]:
-    """The maxima, and which place of its window holds each first, counted row by row: both (b, p, q, c)."""
-    places = _places(x, window)
-    y = reduce(jnp.maximum, places)
-    last = len(places) - 1
-    first = jnp.full(y.shape, last, np.min_scalar_type(last))
-    for number in range(last - 1, -1, -1):
-        first = jnp.where(places[number] == y, jnp.asarray(number, first.dtype), first)
-    return y, first
+    """The maxima, and which place of its window holds each first, counted row by row: both (b, p, q, c).
+
+    The place is found along with the maximum. Asking afterwards which place equals it finds none where the compiler computes the
+    image a second time, in another pass and with other rounding.
+    """
+    best, *others = _places(x, window)
+    first = jnp.zeros(best.shape, np.min_scalar_type(len(others)))
+    for number, place in enumerate(others, start=1):
+        first = jnp.where(place > best, jnp.asarray(number, first.dtype), first)
+        best = jnp.maximum(best, place)
+    return best, first
 
 
 def _backward(window: int, first: Array, g: Array) -> tuple[Array]:

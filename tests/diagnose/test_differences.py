@@ -16,7 +16,7 @@ def slopes_of(function: Function, x: float, derivative: float) -> Slopes:
     """What is measured of a function of one number at x, along one direction, beside a gradient that may be wrong."""
     along = np.array([1.0, -0.7])  # two directions, of which the second goes backward
     plus, minus = (np.stack([function(x + sign * scale * STEPS) for scale in along]) for sign in (1, -1))
-    return Slopes(derivative * along, float(function(np.array(x))), plus, minus)
+    return Slopes(derivative * along, float(function(np.array(x))), plus, minus, np.zeros(2))
 
 
 def reading(function: Function, x: float, derivative: float, *, epsilon: float = EPSILON, beside: float = 1.0):
@@ -74,6 +74,10 @@ def test_the_middle_of_a_kink_is_what_differences_say():
     assert reading(lambda x: np.abs(x) + np.sin(x), 0.0, 1.0).verdict == "right"
 
 
+def test_at_a_kink_a_slope_far_beyond_both_sides_is_wrong():
+    assert reading(lambda x: np.abs(x) + np.sin(x), 0.0, 1000.0).verdict == "wrong"
+
+
 def test_a_kink_does_not_excuse_what_is_wrong_beside_it():
     assert reading(lambda x: np.abs(x - 0.01) + np.sin(x), 0.0, 0.5).verdict == "wrong"
 
@@ -85,7 +89,7 @@ def test_what_the_loss_does_not_depend_on_is_zero():
 
 def test_a_loss_that_jumps_everywhere_decides_nothing():
     def rough(x: np.ndarray) -> np.ndarray:
-        return 1 + 1e-3 * np.sin(1e9 * x)
+        return 2 + np.sin(1e9 * x)
 
     found = reading(rough, 0.1, 1.0)
     assert found.verdict == "undecidable"
@@ -114,8 +118,24 @@ def test_a_single_wrong_coordinate_among_many_is_seen():
         return np.exp(x).sum() + np.exp(x)[:, None] * (np.exp(sign * STEPS) - 1)
 
     gradient = np.exp(x) * np.where(np.arange(100) == 7, 1.01, 1.0)
-    slopes = Slopes(along @ gradient, float(np.exp(x).sum()), values(1), values(-1))
+    slopes = Slopes(along @ gradient, float(np.exp(x).sum()), values(1), values(-1), np.zeros(100))
     assert read(slopes, rounding([slopes], EPSILON), EPSILON, 1.0).verdict == "wrong"
+
+
+def test_a_direction_in_which_the_loss_jumps_does_not_hide_a_wrong_one():
+    smooth, jumps = slopes_of(np.exp, 0.3, -np.exp(0.3)), slopes_of(lambda x: np.where(x > 0.3, 9.0, 1.0), 0.3, 0.0)
+    parts = zip(vars(smooth).values(), vars(jumps).values(), strict=True)
+    both = Slopes(*(a if isinstance(a, float) else np.concatenate([a, b]) for a, b in parts))
+    assert read(jumps, 1e-15, EPSILON, 1.0).verdict != "wrong"
+    assert read(both, 1e-15, EPSILON, 1.0).verdict == "wrong"
+
+
+def test_what_rounding_moves_by_as_much_is_undecidable():
+    slopes = slopes_of(np.exp, 0.3, 1.5 * np.exp(0.3))
+    rounded = Slopes(slopes.analytic, slopes.center, slopes.plus, slopes.minus, np.full(2, 0.2))
+    found = read(rounded, 1e-15, 2.0**-23, 1.0)
+    assert found.verdict == "undecidable"
+    assert "rounding of the gradient" in found.why
 
 
 def test_tolerances_follow_from_the_precision():
