@@ -32,7 +32,8 @@ def gradcheck(
         typer.Option("--dtype", help="What the gradient is computed in; the differences always are in float64."),
     ] = "float64",
     shrink: Annotated[
-        int | None, typer.Option("--shrink", min=1, metavar="WIDTH", help="No hidden layer wider than this.")
+        int | None,
+        typer.Option("--shrink", min=1, metavar="WIDTH", help="No hidden layer of a built-in mlp or convnet wider than this."),
     ] = None,
     examples: Annotated[int, typer.Option("--examples", min=1, help="How many training examples the loss is of.")] = 8,
     directions: Annotated[int, typer.Option("--directions", min=1, help="Random directions for each parameter.")] = 4,
@@ -72,7 +73,7 @@ def _everything(check: GradCheck, *, as_json: bool) -> None:
     """Checks the built-in models, prints a table of them, and exits."""
     from dlx.diagnose.built_in import check_combination, combinations
     from dlx.report.console import for_output, for_people, print_json
-    from dlx.report.gradcheck import Row, row_table, rows_json, watch_gradients
+    from dlx.report.gradcheck import Row, row_table, rows_json, rows_summary, watch_gradients
 
     rows = []
     for combination in combinations():
@@ -84,5 +85,7 @@ def _everything(check: GradCheck, *, as_json: bool) -> None:
     if as_json:
         print_json(rows_json(rows))
     else:
-        for_output().print(row_table(rows))
+        console = for_output()
+        console.print(row_table(rows))
+        console.print(rows_summary(rows))
     raise typer.Exit(0 if all(row.found.ok for row in rows) else 1)

@@ -9,6 +9,7 @@ from dlx.data.dataset import Scaling as Scaling
 from dlx.data.dataset import Spec as Spec
 from dlx.data.dataset import TargetKind as TargetKind
 from dlx.data.order import batch_rows as batch_rows
+from dlx.data.order import some_rows as some_rows
 
 
 def load(config: DataConfig, target: TargetKind | None = None) -> Dataset:

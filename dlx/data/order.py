@@ -29,3 +29,13 @@ def _epoch(seed: int, epoch: int, examples: int, per_epoch: int, batch_size: int
     """All whole batches of one epoch: (per_epoch, batch_size) int32."""
     rows = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
     return rows[: per_epoch * batch_size].astype(np.int32).reshape(per_epoch, batch_size)
+
+
+def some_rows(examples: int, most: int) -> np.ndarray:
+    """At most so many of the row numbers below `examples`, drawn at random but always the same, ascending: (n,) int64.
+
+    Evenly spaced ones would all be of one class where the data repeat their classes in order.
+    """
+    if examples <= most:
+        return np.arange(examples)
+    return np.sort(np.random.Generator(np.random.Philox(0)).choice(examples, most, replace=False))

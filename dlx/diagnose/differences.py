@@ -126,8 +126,8 @@ def _verdict(
         return "undecidable", f"the loss jumps or is not finite near by: differences settle at no step; the gradient is {a:.1e}"
     rounding = float(np.linalg.norm(slopes.rounded)) + ROUNDED * epsilon * largest
     what, by = ("gradient", rounding) if rounding > unsure else ("loss", unsure)
-    certain = f"certain to {by / max(a, n):.0e} of it only" if max(a, n) else f"uncertain by {by:.0e}"
-    return "undecidable", f"it is small beside the rounding of the {what}: the comparison is {certain}"
+    share = f"{100 * by / max(a, n):.2g} % of it" if max(a, n) else f"{by:.0e}"
+    return "undecidable", f"it is small beside the rounding of the {what}: the comparison is uncertain by {share}"
 
 
 def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.data import Dataset
+from dlx.data import Dataset, some_rows
 from dlx.diagnose.gradients import Dtype
 from dlx.diagnose.rewriting import Loss, Vector
 from dlx.errors import ConfigError
@@ -113,8 +113,8 @@ def loss_function(config: Experiment, dataset: Dataset, examples: int, dtype: Dt
     Raises `ConfigError` for a network without parameters, or with some that are no floating-point numbers.
     """
     task, _ = plan_for(config, dataset)
-    count = min(examples, len(dataset.train))
-    part, scaling = dataset.train.take(np.arange(count) * len(dataset.train) // count), dataset.scaling
+    part, scaling = dataset.train.take(some_rows(len(dataset.train), examples)), dataset.scaling
+    count = len(part)
     data = engine.DeviceData(part.inputs, part.targets, scaling.mean, scaling.inverse_std)
     seed = config.train.seed
 

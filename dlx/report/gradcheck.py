@@ -13,7 +13,7 @@ from dlx.diagnose.differences import Verdict
 from dlx.diagnose.gradients import GradientsFound, LeafFound, ModeFound
 from dlx.events import Compiling, Event
 from dlx.report.tables import fitted, grid
-from dlx.report.words import number, plural
+from dlx.report.words import number, plural, seconds
 
 COLORS: Final[dict[Verdict, str]] = {
     "right": "green",
@@ -101,6 +101,14 @@ def row_table(rows: Sequence[Row]) -> Table:
             _counts(row.found),
         )
     return table
+
+
+def rows_summary(rows: Sequence[Row]) -> str:
+    """The last line below the table."""
+    wrong = sum(not row.found.ok for row in rows)
+    took = seconds(sum(row.seconds for row in rows))
+    said = f"[red]{plural(wrong, 'network')} with something wrong[/]" if wrong else "[green]nothing is wrong[/]"
+    return f"{plural(len(rows), 'network')} in {took}: {said}"
 
 
 def rows_json(rows: Sequence[Row]) -> dict[str, Any]:

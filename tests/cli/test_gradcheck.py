@@ -118,10 +118,12 @@ def test_all_prints_a_line_for_each_model_and_task(dlx, monkeypatch):
     few = list(combinations())[:2]
     monkeypatch.setattr("dlx.diagnose.built_in.combinations", lambda: few)
     done = dlx("gradcheck", "all")
-    header, *lines = done.out.splitlines()
+    header, *lines, last = done.out.splitlines()
     assert done.code == 0
     assert header.split() == ["model", "task", "leaves", "worst", "error", "order", "forward", "mode", "seconds", "verdict"]
     assert [line.split()[:2] for line in lines] == [["linear", "classify"], ["linear", "multilabel"]]
+    assert last.startswith("2 networks in ")
+    assert last.endswith(": nothing is wrong")
     tree = json.loads(dlx("gradcheck", "all", "--json").out)
     assert tree["ok"]
     assert [each["model"] for each in tree["checked"]] == ["linear", "linear"]

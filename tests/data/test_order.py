@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlx.data import batch_rows
+from dlx.data import batch_rows, some_rows
 from dlx.errors import ConfigError
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60)).map(lambda pair: (max(pair), min(pair)))
@@ -45,3 +45,16 @@ def test_no_steps_is_no_batches():
 def test_a_batch_larger_than_the_data_is_an_error():
     with pytest.raises(ConfigError, match=r"train.batch_size=64 does not fit 40 training examples"):
         batch_rows(0, 0, 1, 40, 64)
+
+
+@given(st.integers(0, 500), st.integers(0, 60))
+def test_some_rows_are_different_rows_in_order_and_always_the_same(examples, most):
+    rows = some_rows(examples, most)
+    assert len(rows) == min(examples, most)
+    assert np.array_equal(rows, np.unique(rows))
+    assert not len(rows) or 0 <= rows[0] <= rows[-1] < examples
+    assert np.array_equal(rows, some_rows(examples, most))
+
+
+def test_some_rows_of_classes_in_turn_are_of_every_class():
+    assert len(np.unique(some_rows(40_960, 4096) % 10)) == 10
