@@ -19,7 +19,9 @@ def check(
     data: options.Data = None,
     target: options.Target = None,
     model: options.Model = None,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check (repeatable).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check, or these: a,b (repeatable).")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the checks that train nothing.")] = False,
     as_json: options.AsJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The numbers too, layer by layer, and tracebacks.")] = False,
@@ -34,7 +36,8 @@ def check(
     from dlx.report.console import for_output, for_people, print_json
 
     config, _ = tunable_from(Words(arguments, data, target, model))
-    events = examine(config, only=frozenset(only) if only else None, quick=quick)
+    names = frozenset(name.strip() for words in only or () for name in words.split(","))
+    events = examine(config, only=names or None, quick=quick)
     found = watch_checks(events, for_people(), None if as_json else for_output(), verbose=verbose)
     if as_json:
         print_json(checks_json(found))
@@ -42,7 +45,7 @@ def check(
 
 
 def check_first(config: Experiment, *, quiet: bool) -> None:
-    """The quick checks, before a training. Warnings are notes on stderr; failures are a `RunFailedError` with their names."""
+    """The quick checks, before a training. Warnings are notes on stderr; failures are a `RunFailedError` that says them."""
     from dlx.diagnose.sanity.checks import examine
     from dlx.report.check import failed, watch_checks
     from dlx.report.console import for_people
@@ -53,8 +56,6 @@ def check_first(config: Experiment, *, quiet: bool) -> None:
     for each in found:
         if each.finding.verdict == "warn":
             console.print(f"note: check {each.name}: {each.finding.said}", markup=False, soft_wrap=not console.is_terminal)
-    if names := failed(found):
-        raise RunFailedError(
-            f"not trained: {'checks' if len(names) > 1 else 'check'} {', '.join(names)} failed; "
-            "`dlx check` with the same arguments says why, and leaving --check out trains all the same"
-        )
+    if failures := failed(found):
+        said = "; ".join(f"check {each.name} failed: {each.finding.said}" for each in failures)
+        raise RunFailedError(f"not trained: {said}; leaving --check out trains all the same")

@@ -1,6 +1,7 @@
 """The checks before training as they end, one line each, and what they come to."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,9 +14,14 @@ from dlx.diagnose.sanity.checked import Checked, Checking
 from dlx.diagnose.sanity.finding import Verdict
 from dlx.events import DataLoaded
 from dlx.report.tables import grid
-from dlx.report.words import data_lines, number, seconds
+from dlx.report.words import data_lines, number, plural, seconds
 
-MARKS: Final[Mapping[Verdict, tuple[str, str]]] = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+MARKS: Final[Mapping[Verdict, tuple[str, str]]] = {
+    "pass": ("✓", "green"),
+    "warn": ("!", "yellow"),
+    "fail": ("✗", "red"),
+    "skip": ("-", "dim"),
+}
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 NAME = 19
 """Columns for the names of checks."""
@@ -65,10 +71,11 @@ def finding_line(checked: Checked, console: Console) -> RenderableType:
 
 
 def summary(found: Sequence[Checked], took: float) -> str:
-    """`17 passed, 1 warns, 0 fail in 12 s`."""
-    passed, warn, fail = (sum(each.finding.verdict == verdict for each in found) for verdict in ("pass", "warn", "fail"))
-    warns, fails = ("s" if count == 1 else "" for count in (warn, fail))
-    return f"{passed} passed, {warn} warn{warns}, {fail} fail{fails} in {seconds(took)}"
+    """`15 passed, 2 skipped, 1 warning, 0 failures in 6.0 s`; of skips only if there are any."""
+    count = Counter(each.finding.verdict for each in found)
+    skipped = [f"{count['skip']} skipped"] if count["skip"] else []
+    words = [f"{count['pass']} passed", *skipped, plural(count["warn"], "warning"), plural(count["fail"], "failure")]
+    return f"{', '.join(words)} in {seconds(took)}"
 
 
 def checks_json(found: Sequence[Checked]) -> dict[str, Any]:
@@ -90,9 +97,9 @@ def checks_json(found: Sequence[Checked]) -> dict[str, Any]:
     }
 
 
-def failed(found: Sequence[Checked]) -> tuple[str, ...]:
-    """The names of the checks that failed."""
-    return tuple(each.name for each in found if each.finding.verdict == "fail")
+def failed(found: Sequence[Checked]) -> tuple[Checked, ...]:
+    """The checks that failed."""
+    return tuple(each for each in found if each.finding.verdict == "fail")
 
 
 def sparkline(counts: Sequence[int], *, plain: bool = False) -> str:

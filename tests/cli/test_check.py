@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-QUICK = ("--only", "labels", "--only", "batch-size", "--only", "standardized")
+QUICK = ("--only", "labels,batch-size", "--only", "standardized")
 SOFTMAX = """
 import jax
 from flax import nnx
@@ -31,13 +31,13 @@ def test_a_line_for_each_check_and_a_summary(dlx, tmp_path):
     lines = done.out.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [["pass", "labels"], ["pass", "standardized"], ["pass", "batch-size"]]
     assert lines[0] == "pass labels              10 classes with 126 to 132 training examples each"
-    assert lines[-1].startswith("3 passed, 0 warn, 0 fail in ")
+    assert lines[-1].startswith("3 passed, 0 warnings, 0 failures in ")
     assert not (tmp_path / "results").exists()
 
 
 def test_warnings_are_no_failure(dlx, tiny):
     done = dlx("check", *tiny, "--only", "batch-size")
-    assert (done.code, done.out.splitlines()[-1][:24]) == (0, "0 passed, 1 warns, 0 fai")
+    assert (done.code, done.out.splitlines()[-1][:33]) == (0, "0 passed, 1 warning, 0 failures i")
     assert "only 40 steps" in done.out
 
 
@@ -56,6 +56,18 @@ def test_a_failure_is_exit_code_1(dlx, softmax):
     assert done.out.startswith("fail output-activation   each example's outputs are from 0 to 1 and sum to 1")
     tree = json.loads(dlx("check", "digits-mlp", "--model", softmax, "--only", "output-activation", "--json").out)
     assert (tree["ok"], tree["checks"][0]["verdict"]) == (False, "fail")
+
+
+def test_without_a_first_loss_the_later_checks_are_skipped(dlx, tmp_path):
+    (tmp_path / "net.py").write_text(SOFTMAX.replace("jax.nn.softmax(", "jax.numpy.nan * ("))
+    done = dlx("check", "digits-mlp", "--model", "net.py:Net", "--quick", "--json")
+    verdicts = {check["name"]: (check["verdict"], check["said"]) for check in json.loads(done.out)["checks"]}
+    skipped = ("skip", "the first loss is no number: see initial-loss")
+    assert (done.code, verdicts["initial-loss"][0]) == (1, "fail")
+    assert [name for name, each in verdicts.items() if each == skipped] == ["output-activation", "modes"]
+    slow = "initial-loss,overfits-one-batch,deterministic,learning-rate"
+    done = dlx("check", "digits-mlp", "--model", "net.py:Net", "--only", slow)
+    assert done.out.splitlines()[-1].startswith("0 passed, 3 skipped, 0 warnings, 1 failure in ")
 
 
 def test_verbose_draws_the_layers(dlx, tiny):
@@ -94,7 +106,8 @@ def test_no_training_where_a_check_fails(dlx, tiny, softmax):
     words = ("train", "digits-mlp", "train.duration=40 steps", "--model", softmax, "--check")
     done = dlx(*words)
     assert done.code == 1
-    assert done.err.splitlines()[-1].startswith("error: not trained: check output-activation failed; `dlx check`")
+    assert done.err.splitlines()[-1].startswith("error: not trained: check output-activation failed: each example's outputs")
+    assert done.err.endswith("without softmax; leaving --check out trains all the same\n")
     tree = json.loads(dlx(*words, "--json").out)
     assert (tree["run"], tree["status"], tree["exit_code"]) == (None, "failed", 1)
     assert json.loads(dlx("runs", "ls", "--json").out)["runs"] == []

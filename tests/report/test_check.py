@@ -9,7 +9,7 @@ from rich.console import Console
 from dlx.diagnose.sanity.checked import Checked, Checking, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.events import DataLoaded
-from dlx.report.check import checks_json, failed, layers_table, sparkline, summary, watch_checks
+from dlx.report.check import checks_json, failed, finding_line, layers_table, sparkline, summary, watch_checks
 
 LAYER = {"path": "hidden/0", "std": 0.5, "dead": 0.25, "saturated": 0.0, "histogram": [8, 4, 1, 0], "judged": True}
 PARAMETERS = [
@@ -54,7 +54,16 @@ def test_a_line_for_each_finding_goes_on_below_itself() -> None:
     assert lines[2] == "fail initial-loss        the first loss is 23.4, 10.2 times"
     assert all(line.startswith(" " * 25) and len(line) <= 60 for line in lines[3:-1])
     assert " ".join(" ".join(line[25:] for line in lines[2:-1]).split()) == LONG
-    assert lines[-1].startswith("1 passed, 1 warns, 1 fails in 0.")
+    assert lines[-1].startswith("1 passed, 1 warning, 1 failure in 0.")
+
+
+def test_what_is_skipped_has_a_dash() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf8")
+    console = Console(file=file, force_terminal=True, color_system="standard", no_color=False)
+    skipped = Checked("statistics", "leaked?", Finding("skip", "nothing is held out"), 0.0)
+    with console.capture() as captured:
+        console.print(finding_line(skipped, console))
+    assert captured.get().startswith("\x1b[2m-\x1b[0m statistics")
 
 
 def test_in_a_file_each_finding_is_one_line() -> None:
@@ -95,7 +104,7 @@ def test_layers_without_a_kernel_and_without_numbers() -> None:
 
 def test_json_is_fit_for_programs() -> None:
     tree = json.loads(json.dumps(checks_json(FOUND)))
-    assert (tree["ok"], tree["seconds"], failed(FOUND)) == (False, pytest.approx(1.21), ("initial-loss",))
+    assert (tree["ok"], tree["seconds"], failed(FOUND)) == (False, pytest.approx(1.21), FOUND[2:])
     assert tree["checks"][0] == {
         "name": "labels",
         "question": "enough?",
@@ -108,7 +117,9 @@ def test_json_is_fit_for_programs() -> None:
 
 
 def test_the_summary_counts() -> None:
-    assert summary(FOUND[:1], 12.3) == "1 passed, 0 warn, 0 fail in 12 s"
+    assert summary(FOUND[:1], 12.3) == "1 passed, 0 warnings, 0 failures in 12 s"
+    skipped = Checked("statistics", "leaked?", Finding("skip", "nothing is held out"), 0.0)
+    assert summary([*FOUND, skipped, skipped], 6.0) == "1 passed, 2 skipped, 1 warning, 1 failure in 6.0 s"
 
 
 def test_a_finding_is_as_bad_as_its_worst_problem() -> None:

@@ -25,6 +25,10 @@ FEWEST = 10
 """Examples without which nothing can be said."""
 ERRORS = 2.0
 """Standard errors of a score by which a model must beat the constant guess to have learned something."""
+PERFECT, ENOUGH = 0.9999, 100
+"""A score (or a correlation) that is too good to be true, and the scored examples without which it may be luck."""
+LEAST = 1e-4
+"""Probabilities are not taken to be smaller: a sure mistake costs so much and no more."""
 
 Scores = Mapping[str, Mapping[str, float]]
 """Metric name to value, of each model."""
@@ -42,6 +46,8 @@ class Rows:
     """The inputs of both as trees want them: few columns."""
     name: str
     """Of the part that is scored."""
+    plain: bool
+    """Whether the columns are those of the inputs."""
 
 
 def baselines(subject: Subject) -> Finding:
@@ -58,25 +64,77 @@ def baselines(subject: Subject) -> Finding:
         rows = _rows(subject.small)
         if min(len(rows.train), len(rows.scored)) < FEWEST:
             said = f"{len(rows.train)} examples to learn from and {len(rows.scored)} to score on are too few"
-            return Finding("pass", f"does not apply: {said}")
+            return Finding("skip", f"does not apply: {said}")
         scores = score(rows)
+    return _judged(kind, scores, rows, len(subject.whole.train))
+
+
+def _judged(kind: str, scores: Scores, rows: Rows, examples: int) -> Finding:
+    """What the scores come to. There are so many training examples in all."""
     metric = next(iter(scores["constant"]))
-    more = metric != "rmse"
     values = {model: each[metric] for model, each in scores.items()}
-    best = (max if more else min)(values, key=lambda model: values[model])
+    best = (min if metric == "rmse" else max)(values, key=lambda model: values[model])
+    numbers: dict[str, Any] = {
+        "metric": metric,
+        "scored": rows.name,
+        "fitted": len(rows.train),
+        "models": {model: dict(each) for model, each in scores.items()},
+    }
     constant = {"class": "majority", "labels": "the usual labels", "number": "the mean"}[kind]
-    numbers: dict[str, Any] = {"metric": metric, "scored": rows.name, "models": {m: dict(each) for m, each in scores.items()}}
-    others = ", ".join(f"{model} {value:.3g}" for model, value in values.items() if model not in (best, "constant"))
-    beside = f"{others}, {constant} {values['constant']:.3g}" if others else f"{constant} {values['constant']:.3g}"
-    if _no_better(kind, values, rows):
-        said = f"no model beats {constant} ({metric} {values['constant']:.3g}) on {rows.name} data: {beside}"
-        return Finding(
-            "warn", f"{said}; the inputs tell little about the target: look whether rows and targets belong together", numbers
-        )
+    words = {model: f"{constant if model == 'constant' else model} {value:.3g}" for model, value in values.items()}
+    used = len(rows.train) + (0 if rows.name == "validation" else len(rows.scored))
+    fitted = f"; fitted on {len(rows.train):,} of {examples:,} training examples" if used < examples else ""
     explained = f", r2 {scores[best]['r2']:.3g}" if "r2" in scores[best] else ""
-    return Finding(
-        "pass", f"a network must beat {metric} {values[best]:.3g} ({best}{explained}) on {rows.name} data; {beside}", numbers
-    )
+    on = f"on {rows.name} data"
+    if not _no_better(kind, values, rows):
+        seen = f"{metric} {values[best]:.3g} ({best}{explained}) {on}"
+        if scores[best].get("r2", values[best]) >= PERFECT and len(rows.scored) >= ENOUGH:
+            alone = _told_by(kind, rows)
+            said = f"{seen} is perfect (or nearly): is the target among the inputs?"
+            return Finding("warn", f"{said} Look at {alone}" if alone else said, numbers)
+        others = [words[model] for model in values if model not in (best, "constant")]
+        return Finding("pass", f"a network must beat {seen}; {', '.join([*others, words['constant']])}{fitted}", numbers)
+    if informed := [model for model in values if _informed(scores[model])]:
+        model = min(informed, key=lambda model: scores[model]["log_loss"])
+        seen = (
+            f"log loss {scores[model]['log_loss']:.3g} ({model}) {on}; class frequencies {scores['constant']['log_loss']:.3g}"
+        )
+        said = f"a network must beat {seen}; {metric} tells little here: {', '.join(words.values())}"
+        return Finding("pass", said + fitted, numbers)
+    if kind == "class" and (other := len(rows.scored) - int(np.max(np.bincount(rows.scored_targets)))) < FEWEST:
+        said = f"nothing can be said: only {other} of {len(rows.scored)} examples of the {rows.name} data"
+        return Finding("skip", f"{said} are not of the largest class", numbers)
+    models = ", ".join(words[model] for model in values if model != "constant")
+    said = f"no model beats {constant} ({metric} {values['constant']:.3g}) {on} by more than luck: {models}{fitted}"
+    cure = "the inputs tell little about the target: look whether rows and targets belong together"
+    return Finding("warn", f"{said}; {cure}", numbers)
+
+
+def _informed(score: Mapping[str, float]) -> bool:
+    """Whether a classifier's log loss is below that of the class frequencies by more than noise, if it has one."""
+    return "log_loss_gain" in score and score["log_loss_gain"] > ERRORS * score["log_loss_error"]
+
+
+def _told_by(kind: str, rows: Rows) -> str:
+    """`input 3, which tells it alone`; empty where no single one does."""
+    if not rows.plain:
+        return ""
+    x, y = rows.train.astype(np.float64), rows.train_targets
+    found = np.zeros(x.shape[1], bool)
+    if kind == "class":
+        present = np.unique(y)
+        constant = np.all([np.ptp(x[y == each], axis=0) == 0 for each in present], axis=0)
+        values = np.sort([x[np.argmax(y == each)] for each in present], axis=0)  # (classes, columns)
+        found = constant & (np.diff(values, axis=0) > 0).all(0)
+        y = (y == present[-1])[:, None] if len(present) == 2 else np.zeros((len(y), 0))
+    with np.errstate(all="ignore"):  # what is constant correlates with nothing
+        x, y = ((each - each.mean(0)) / each.std(0) for each in (x, y.astype(np.float64)))
+        found |= (np.abs(x.T @ y) / len(x) > PERFECT).any(1)
+    chosen = np.flatnonzero(found)
+    shown = ", ".join(map(str, chosen[:3])) + (", ..." if len(chosen) > 3 else "")
+    if not len(chosen):
+        return ""
+    return f"input {shown}, which tells it alone" if len(chosen) == 1 else f"inputs {shown}, each of which tells it alone"
 
 
 def _rows(small: Dataset) -> Rows:
@@ -99,7 +157,7 @@ def _rows(small: Dataset) -> Rows:
     reduced = _components(x, z, COMPONENTS) if images or x.shape[1] > MOST_COLUMNS else (x, z)
     if x.shape[1] > MOST_COLUMNS:
         x, z = _components(x, z, 4 * COMPONENTS)
-    return Rows(x, train.targets, z, scored.targets, reduced, name)
+    return Rows(x, train.targets, z, scored.targets, reduced, name, plain=not images and columns <= MOST_COLUMNS)
 
 
 def _components(x: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,18 +174,34 @@ def _classes(rows: Rows) -> Scores:
     from sklearn.linear_model import LogisticRegression
 
     y, truth = rows.train_targets, rows.scored_targets
-    classes = len(np.unique(y))
+    present, counts = np.unique(y, return_counts=True)
+    classes = len(present)
 
-    def accuracy(guess: np.ndarray) -> dict[str, float]:
-        return {"accuracy": float(np.mean(guess == truth))}
+    def losses(chances: np.ndarray) -> np.ndarray:
+        """Of each example (n,), by the chances (n, classes) of the classes that are present."""
+        own = np.where(truth[:, None] == present, chances, 0).sum(1)
+        return -np.log(np.maximum(own, LEAST))
 
-    found = {"constant": accuracy(np.full(len(truth), np.argmax(np.bincount(y))))}
+    def score(chances: np.ndarray) -> dict[str, float]:
+        return {"accuracy": float(np.mean(present[chances.argmax(1)] == truth)), "log_loss": float(losses(chances).mean())}
+
+    frequent = np.tile(counts / len(y), (len(truth), 1))
+
+    def against(chances: np.ndarray) -> dict[str, float]:
+        """Its score, and by how much its log loss is below that of the class frequencies, with the standard error of that."""
+        if np.all(truth == truth[0]):  # whoever is surer of what is frequent gains, whether by the inputs or not
+            return score(chances)
+        gain = losses(frequent) - losses(chances)
+        error = float(gain.std() / np.sqrt(len(gain)))
+        return score(chances) | {"log_loss_gain": float(gain.mean()), "log_loss_error": error}
+
+    found = {"constant": score(frequent)}
     if classes > 1:
         linear = LogisticRegression(C=0.1, max_iter=ITERATIONS).fit(rows.train, y)
-        found["logistic regression"] = accuracy(linear.predict(rows.scored))
+        found["logistic regression"] = against(linear.predict_proba(rows.scored))
     if 1 < classes <= 2 * MOST_LABELS:  # a round grows one tree for each class
         trees = _boosting(HistGradientBoostingClassifier).fit(rows.reduced[0], y)
-        found["boosted trees"] = accuracy(trees.predict(rows.reduced[1]))
+        found["boosted trees"] = against(trees.predict_proba(rows.reduced[1]))
     return found
 
 

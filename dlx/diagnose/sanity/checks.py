@@ -1,5 +1,6 @@
 """The checks in the order in which a person would look, and their run over one experiment."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,11 +58,14 @@ CHECKS: tuple[Check, ...] = (
     Check("overfits-one-batch", "can the network learn a few examples by heart?", overfits_one_batch, quick=False),
     Check("loss-falls", "does the loss fall under this learning rate?", loss_falls, quick=False),
     Check("uses-its-input", "does it learn more than from blank inputs?", uses_its_input, quick=False),
-    Check("shuffled-labels", "does it learn nothing from shuffled targets?", shuffled_labels, quick=False),
+    Check("shuffled-labels", "is validation left to chance by shuffled targets?", shuffled_labels, quick=False),
     Check("deterministic", "do two trainings give the same weights?", deterministic, quick=False),
     Check("learning-rate", "is the learning rate near the one that a range test recommends?", learning_rate, quick=False),
     Check("baselines", "what does a network have to beat?", baselines, quick=False),
 )
+
+EVEN_SO = ("layers", "baselines")
+"""Checks behind `initial-loss` that tell something even if the first loss is no number."""
 
 
 def examine(
@@ -76,14 +80,29 @@ def examine(
     dataset = load_data(config)
     yield loaded(dataset)
     subject = subject_of(resolve(config, dataset), dataset)
+    broken = False
     for check in chosen:
         yield Checking(check.name)
         began = time.perf_counter()
-        try:
-            finding = check.run(subject)
-        except jax.errors.JaxRuntimeError as error:
-            raise device_failure(error) from error
+        if broken and check.name not in EVEN_SO:
+            finding = Finding("skip", "the first loss is no number: see initial-loss")
+        else:
+            finding = _found(check, subject)
+        broken |= check.run is initial_loss and _no_number(finding)
         yield Checked(check.name, check.question, finding, time.perf_counter() - began)
+
+
+def _found(check: Check, subject: Subject) -> Finding:
+    try:
+        return check.run(subject)
+    except jax.errors.JaxRuntimeError as error:
+        raise device_failure(error) from error
+
+
+def _no_number(finding: Finding) -> bool:
+    """Whether this is what `initial_loss` finds of a network whose first loss is NaN or infinite."""
+    loss = finding.numbers["loss"]
+    return loss is None or not math.isfinite(loss)
 
 
 def chosen_checks(only: frozenset[str] | None, *, quick: bool) -> tuple[Check, ...]:

@@ -15,8 +15,14 @@ from dlx.diagnose.sanity.trial import spread
 
 LEAK_SHARE, LEAK_ROWS, DISTINCT = 0.01, 5, 0.99
 """Copies are a leak from this share and this number of rows on, unless the training rows repeat each other anyway."""
+LEAK_REPEATED = 20
+"""Where they do, from this number on, if all have the targets of their originals."""
 NEAR = 0.01
 """A row is a near copy below this part of the distance at which rows usually have their nearest neighbour."""
+ALIKE = (
+    "look for examples that are nearly the same, such as several pictures of one thing or several rows of one person, "
+    "and keep those of one in one part"
+)
 MOST_COLUMNS, PROJECTED, COMPARED = 256, 64, 2048
 """Rows with more columns are compared by so many random projections; and so many held-out rows are compared."""
 BLOCK = 4_000_000
@@ -30,7 +36,7 @@ def duplicates(subject: Subject) -> Finding:
     whole = subject.whole
     parts = {name: part for name, part in every_part(subject).items() if name != "train"}
     if not parts:
-        return Finding("pass", "does not apply: nothing is held out")
+        return Finding("skip", "does not apply: nothing is held out")
     known = set(digests(whole.train.inputs))
     distinct = len(known) / len(whole.train)
     problems: list[Problem] = []
@@ -41,13 +47,16 @@ def duplicates(subject: Subject) -> Finding:
         near = _near_copies(subject, part)
         numbers |= {f"{name}_copies": count, f"{name}_same_target": same, f"{name}_near_copies": near}
         if count:
-            leak = count >= LEAK_ROWS and count >= LEAK_SHARE * len(part) and distinct >= DISTINCT
-            problems.append(("fail" if leak else "warn", _said(name, len(part), count, same, distinct)))
+            enough = count >= LEAK_ROWS if distinct >= DISTINCT else count >= LEAK_REPEATED and same == count
+            leak = enough and count >= LEAK_SHARE * len(part)
+            said = _said(name, len(part), count, same)
+            cure = ": take them out, or the scores will be too good"
+            problems.append(("fail", said + cure) if leak else ("warn", said if distinct < DISTINCT else said + cure))
         if near:
-            compared = f"one of {len(subject.small.train):,} training examples"
-            problems.append(
-                ("warn", f"{near:,} {name} examples are nearly equal to {compared}: look for several shots of one thing")
-            )
+            said = f"{near:,} {name} {'example is' if near == 1 else 'examples are'} nearly equal to one of {len(subject.small.train):,} training examples"
+            problems.append(("warn", f"{said}: {ALIKE}"))
+    if problems and distinct < DISTINCT:
+        problems.append(("warn", f"only {distinct:.1%} of the training examples are distinct: look why rows repeat"))
     compared = " and ".join(f"{len(part):,} {name}" for name, part in parts.items())
     return finding_of(problems, f"none of {compared} examples is also a training example", numbers)
 
@@ -63,8 +72,10 @@ def statistics(subject: Subject) -> Finding:
     parts = every_part(subject)
     values = sum(part.inputs.size for part in parts.values())
     if whole.train.inputs.dtype == np.uint8 or len(parts) == 1 or values > MOST_VALUES:
-        why = {1: "nothing is held out"}.get(len(parts), "the inputs come as they are measured")
-        return finding_of(problems, f"{why}; dlx standardizes by the {len(whole.train):,} training examples alone")
+        if len(parts) == 1 and not problems:
+            return Finding("skip", "does not apply: nothing is held out")
+        fine = f"the inputs come as they are measured; dlx standardizes by the {len(whole.train):,} training examples alone"
+        return finding_of(problems, fine)
     features = len(whole.scaling.mean)
     train, together = (
         np.concatenate([part.inputs.reshape(-1, features) for part in chosen]).astype(np.float64)
@@ -95,14 +106,11 @@ def _same_targets(copies: Part, train: Part) -> int:
     return sum(pair in known for pair in pairs(copies))
 
 
-def _said(name: str, examples: int, count: int, same: int, distinct: float) -> str:
-    said = (
+def _said(name: str, examples: int, count: int, same: int) -> str:
+    return (
         f"{count:,} of {examples:,} {name} examples ({count / examples:.2%}) are also training examples, "
         f"{same:,} with the same target"
     )
-    if distinct < DISTINCT:
-        return f"{said}, and only {distinct:.1%} of the training examples are distinct: look why rows repeat"
-    return f"{said}: take them out, or the scores will be too good"
 
 
 def _near_copies(subject: Subject, part: Part) -> int:

@@ -28,10 +28,16 @@ class Seen:
     """At most `SAMPLE` of them, evenly spread."""
     alive: np.ndarray
     """Which units (units,) are not zero for every example."""
+    finite: bool
+    """Whether no value at all is NaN or infinite."""
 
 
-def watch(model: nnx.Module, examples: int, report: Callable[[str, bool, jax.Array], None]) -> None:
+def watch(
+    model: nnx.Module, examples: int, report: Callable[[str, bool, jax.Array], None], called: Callable[[str], None]
+) -> None:
     """Makes this one model report what goes into its innermost modules, and what comes out of all modules but itself.
+
+    `called` gets the path of every module that is called, wherever that happens.
 
     Reported are arrays (b, ..., units) of floats, for each module only at its first call, and nothing of what happens inside
     another transformation, such as the scan of a recurrent layer: values cannot leave that. Each instance gets a class of its own, as
@@ -50,21 +56,29 @@ def watch(model: nnx.Module, examples: int, report: Callable[[str, bool, jax.Arr
 
     for path, module in modules.items():
         if path:
-            _watch(module, "/".join(map(str, path)), innermost=path not in parents, tell=tell)
+            _watch(module, "/".join(map(str, path)), innermost=path not in parents, tell=tell, called=called)
 
 
-def looked_at(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A sample of the values of y (b, ..., units), and which of its units are not zero for every example."""
+def looked_at(y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A sample of the values of y (b, ..., units), which of its units are not zero for every example, and whether all are finite."""
     step = max(1, -(-y.size // SAMPLE))
     while gcd(step, y.shape[-1]) > 1:  # or the sample would come from some of the units alone
         step += 1
-    return y.reshape(-1)[::step].astype(jnp.float32), jnp.any(y != 0, range(y.ndim - 1))
+    return y.reshape(-1)[::step].astype(jnp.float32), jnp.any(y != 0, range(y.ndim - 1)), jnp.isfinite(y).all()
 
 
-def _watch(module: nnx.Module, path: str, *, innermost: bool, tell: Callable[[str, bool, Any, set[bool]], None]) -> None:
+def _watch(
+    module: nnx.Module,
+    path: str,
+    *,
+    innermost: bool,
+    tell: Callable[[str, bool, Any, set[bool]], None],
+    called: Callable[[str], None],
+) -> None:
     original, told = type(module), set[bool]()
 
     def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+        called(path)
         if innermost:
             tell(path, False, args, told)
         output = original.__call__(self, *args, **kwargs)

@@ -25,7 +25,10 @@ MOST_VALUES = 20_000_000
 """Of inputs with more values than this only some rows are looked at."""
 FEW_AN_EPOCH, FEW_STEPS, FEW_TO_NORMALIZE = 5, 100, 8
 """Steps of an epoch, steps in all, and examples in a batch whose mean and variance batch normalization takes."""
+MOST_NAMED = 5
+"""Features, of more the worst."""
 SEVERAL = MappingProxyType({"class": "classes", "label": "labels"})
+KINDS = MappingProxyType({"class": "classify", "label": "multilabel"})
 SEPARATORS = ",|;"
 """What people write between the labels of one cell."""
 
@@ -66,12 +69,13 @@ def standardized(subject: Subject) -> Finding:
     problems: list[Problem] = []
     cure = "look at their raw values" if subject.config.data.standardize else "set data.standardize=true"
     if broken.any() or off.any():
-        chosen = broken if broken.any() else off
+        chosen = broken | off
         # In numbers of decades, so that too narrow counts like too wide; what is no number comes first.
         with np.errstate(all="ignore"):
             badness = np.nan_to_num(np.abs(np.log10(std)) + np.abs(mean), nan=np.inf, posinf=np.inf)
-        worst = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -badness[i])[:3]
-        shown = ", ".join(f"{what} {i} (mean {mean[i]:.3g}, std {std[i]:.3g})" for i in worst)
+        worst = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: (not broken[i], -badness[i]))
+        shown = ", ".join(f"{what} {i} (mean {mean[i]:.3g}, std {std[i]:.3g})" for i in worst[:MOST_NAMED])
+        shown += ", ..." if len(worst) > MOST_NAMED else ""
         said = f"{chosen.sum()} of {len(mean)} {what}s reach the network far from mean 0 and std 1: {shown}; {cure}"
         problems.append(("fail" if broken.any() else "warn", said))
     if constant.any():
@@ -89,7 +93,7 @@ def exclusive_labels(subject: Subject) -> Finding:
     """Are labels that exclude each other trained as classes, and labels that do not as labels?"""
     spec = subject.whole.spec
     if spec.target == "number":
-        return Finding("pass", "does not apply: numbers are neither classes nor labels")
+        return Finding("skip", "does not apply: numbers are neither classes nor labels")
     if spec.target == "labels":
         each = subject.whole.train.targets.sum(1)
         mean = float(each.mean())
@@ -160,7 +164,7 @@ def _numbers(targets: np.ndarray, spec: Spec, *, robust: bool) -> Finding:
     if outliers and not robust:
         said = (
             f"{outliers:,} of {len(targets):,} training targets are more than {FAR:g} standard deviations from the mean, "
-            f"the farthest {farthest.max():.3g}: look at them, or set task.loss=huber"
+            f"the farthest {farthest.max():.3g}: look at them, or set task.kind=regress task.loss=huber"
         )
         return Finding("warn", said, numbers)
     return Finding("pass", f"the targets vary, the farthest {farthest.max():.2g} standard deviations from their mean", numbers)
@@ -181,19 +185,35 @@ def _balance(
     both = (counts > 0) & (against > 0)
     fewer = np.minimum(counts, against)
     ratio = float(np.max(against[both] / counts[both], initial=1))
+    cure = f"set task.kind={KINDS[what]} task.class_weights=balanced"
     if len(rare := np.flatnonzero(both & (fewer < RARE))):
-        few = f"{_named(what, names, rare)} seen fewer than {RARE} times"
-        problems.append(
-            ("warn", f"{few} in training ({fewer[rare].min()} at least): collect more, or set task.class_weights=balanced")
-        )
+        few = _rare(what, names, rare, counts, against)
+        problems.append(("warn", f"{few}: collect more{'' if weighted else f', or {cure}'}"))
     elif ratio > RATIO and not weighted:
-        than = "the largest class is" if what == "class" else "the examples without it are"
-        least = names[int(np.flatnonzero(both)[(against[both] / counts[both]).argmax()])]
-        problems.append(
-            ("warn", f"{than} {ratio:.3g} times as many as those of {what} {least}: set task.class_weights=balanced")
-        )
+        least = int(np.flatnonzero(both)[(against[both] / counts[both]).argmax()])
+        few = f"class {names[least]} has {ratio:.3g} times fewer training examples than the largest"
+        problems.append(("warn", f"{few if what == 'class' else _set(names[least], counts[least], against[least])}: {cure}"))
     fine = f"{len(names)} {SEVERAL[what]} with {counts.min():,} to {counts.max():,} training examples each"
     return finding_of(problems, fine, {"counts": counts.tolist(), "ratio": ratio})
+
+
+def _rare(what: str, names: Sequence[str], rare: np.ndarray, counts: np.ndarray, against: np.ndarray) -> str:
+    """Says which classes or labels have too few training examples; labels may be missing from too few as well."""
+    least = int(np.minimum(counts, against)[rare].min())
+    if len(rare) > 1:
+        few = "have" if what == "class" else "are set in, or missing from,"
+        named = _named(what, names, rare).removesuffix(" are")
+        return f"{named} {few} fewer than {RARE} training examples each, the rarest {least}"
+    only = rare[0]
+    if what == "class":
+        return f"class {names[only]} has {counts[only]} of {counts.sum():,} training examples"
+    return _set(names[only], counts[only], against[only])
+
+
+def _set(label: str, count: int, without: int) -> str:
+    """`label y13 is set in 1 of 71 training examples`."""
+    seen = f"{count:,}" if count <= without else f"all but {without:,}"
+    return f"label {label} is set in {seen} of {count + without:,} training examples"
 
 
 def _named(what: str, names: Sequence[str], chosen: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlx import engine
@@ -13,9 +14,9 @@ from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.subject import Subject
 from dlx.diagnose.sanity.trial import without_dropout
-from dlx.diagnose.sanity.untrained import EXAMPLES, Untrained, weights
+from dlx.diagnose.sanity.untrained import EXAMPLES, Untrained, advice, weights
 
-HIGH, LARGE, LITTLE = 10.0, 2.0, 0.5
+HIGH, LARGE, LITTLE = 10.0, 3.0, 0.5
 """How many times the loss of guessing the first loss may be."""
 DRAWN = (3.0, 3.0, 0.0, 0.0)
 """Networks of random weights show what the outputs can be: so many times the fresh ones' size, or, for 0, of deviation 1."""
@@ -62,8 +63,9 @@ def output_activation(subject: Subject) -> Finding:
     ranged = f"whatever its weights and inputs are, the outputs are from {low:.3g} to {high:.3g}"
     sums = outputs.sum(1)
     if kind != "number" and low >= 0 and high <= 1 + ROUNDING and np.abs(sums - 1).max() < ROUNDING and outputs.shape[1] > 1:
+        own = "sigmoid, not softmax" if kind == "labels" else "softmax"
         said = (
-            "each example's outputs are from 0 to 1 and sum to 1: they are probabilities, and the loss applies its own softmax"
+            f"each example's outputs are from 0 to 1 and sum to 1: they are probabilities, and the loss applies its own {own}"
         )
         return Finding("fail", f"{said}; return the logits, without softmax", numbers)
     if low >= 0 and high <= 1:
@@ -88,24 +90,64 @@ def output_activation(subject: Subject) -> Finding:
 
 
 def modes(subject: Subject) -> Finding:
-    """Without dropout, is the network in evaluation the one that is trained?"""
+    """Without dropout, is the network in evaluation the one that is trained, and does it look at each example by itself?"""
     net = subject.untrained
     params, rest = net.learner.params, net.learner.rest
     batch, first = net.sample[0]
-    again = net.run(params, rest, batch.inputs, train=True, key=1)
-    scale = float(np.abs(first.outputs).max(initial=0)) or 1.0
+    if not np.isfinite(first.outputs).all():
+        return Finding("skip", "cannot be told: outputs are NaN or infinite; see the other checks")
     tolerance = 0.05 if net.config.train.precision == "bfloat16" else ROUNDING
-    chance = float(np.abs(first.outputs - again.outputs).max(initial=0)) / scale
+    evaluated = net.run(params, rest, batch.inputs, train=False).outputs
+    if not np.isfinite(evaluated).all():
+        said = "outputs are NaN or infinite in evaluation, and not in training"
+        return Finding("fail", f"{said}: look for what depends on `train` in the network's code")
+    again = net.run(params, rest, batch.inputs, train=False, key=1).outputs
+    chance = _apart(evaluated, again)
+    if chance > tolerance:
+        said = f"in evaluation the same inputs give outputs that differ by {chance:.2g} of the largest"
+        return Finding("fail", f"{said}: dropout or other random numbers stay on", {"random": chance})
+    if (mixed := _mixed(net, evaluated, train=False)) > max(ROUNDING, 2 * chance):
+        return _depends("evaluation", mixed)
+    chance = _apart(first.outputs, net.run(params, rest, batch.inputs, train=True, key=1).outputs)
     if chance > tolerance:
         said = f"in training the same inputs give outputs that differ by {chance:.2g} of the largest, even without dropout"
-        return Finding("pass", f"cannot be told: {said}, so the network draws random numbers of its own", {"random": chance})
-    if not net.normalizes:
-        evaluated = net.run(params, rest, batch.inputs, train=False).outputs
-        apart = float(np.abs(first.outputs - evaluated).max(initial=0)) / scale
-        if apart > tolerance or not np.isfinite(apart):
-            said = f"without dropout the outputs in training and in evaluation differ by {apart:.2g} of the largest"
-            return Finding("fail", f"{said}: look for what depends on `train` in the network's code", {"difference": apart})
-        return Finding("pass", "without dropout the outputs in training and in evaluation are equal", {"difference": apart})
+        return Finding("skip", f"cannot be told: {said}, so the network draws random numbers of its own", {"random": chance})
+    if net.normalizes:
+        return _settled_modes(net)
+    if (mixed := _mixed(net, first.outputs, train=True)) > max(ROUNDING, 2 * chance):
+        return _depends("training", mixed)
+    apart = _apart(first.outputs, evaluated)
+    if apart > tolerance:
+        said = f"without dropout the outputs in training and in evaluation differ by {apart:.2g} of the largest"
+        return Finding("fail", f"{said}: look for what depends on `train` in the network's code", {"difference": apart})
+    return Finding("pass", "without dropout the outputs in training and in evaluation are equal", {"difference": apart})
+
+
+def _apart(outputs: np.ndarray, others: np.ndarray) -> float:
+    """The largest difference, as a share of the largest output; infinite where there is no number."""
+    scale = float(np.abs(outputs).max(initial=0)) or 1.0
+    apart = float(np.abs(outputs - others).max(initial=0)) / scale
+    return apart if np.isfinite(apart) else np.inf
+
+
+def _mixed(net: Untrained, outputs: np.ndarray, *, train: bool) -> float:
+    """How far the outputs of the first batch's first half move when other examples take the place of its second half."""
+    inputs, others = net.batches(0).inputs, net.batches(1).inputs
+    half = len(inputs) // 2
+    mixed = jnp.concatenate([inputs[:half], others[half:][::-1]])
+    moved = net.run(net.learner.params, net.learner.rest, mixed, train=train).outputs
+    return _apart(outputs[:half], moved[:half])
+
+
+def _depends(mode: str, mixed: float) -> Finding:
+    said = (
+        f"in {mode} an example's outputs depend on the other examples of its batch: they differ by {mixed:.2g} of the largest"
+    )
+    cure = "look for means, softmax or reshapes over the first axis, and for batch normalization without running statistics"
+    return Finding("fail", f"{said}; {cure}", {"mixed": mixed})
+
+
+def _settled_modes(net: Untrained) -> Finding:
     training, evaluation = _losses(net)
     ratio = evaluation / training if training > 0 else 1.0
     numbers = {"train_loss": training, "evaluation_loss": evaluation, "ratio": ratio}
@@ -125,7 +167,7 @@ def symmetry(subject: Subject) -> Finding:
     lanes, _, _ = program.train(program.init(), program.feed.rows("train", rows), 0)
     lane = jax.tree.map(lambda x: x[0], engine.host(lanes))
     if lane.diverged_at >= 0:
-        return Finding("warn", f"cannot be told: the loss of the first {STEPS} steps is NaN or infinite; see the other checks")
+        return Finding("skip", f"cannot be told: the loss of the first {STEPS} steps is NaN or infinite; see the other checks")
     kernels = {
         path: kernel for path, kernel in weights(lane.learner.params).items() if kernel.ndim > 1 and kernel.shape[-1] > 1
     }
@@ -133,7 +175,8 @@ def symmetry(subject: Subject) -> Finding:
     problems: list[Problem] = []
     if equal := [f"{path} ({kernels[path].shape[-1]})" for path, count in different.items() if count == 1]:
         said = f"all units of {', '.join(equal)} are still the same after {STEPS} steps, and always will be"
-        problems.append(("fail", f"{said}: draw the weights at random (model.init=he)"))
+        by = advice(subject.config, "model.init=he", "its kernel_init")
+        problems.append(("fail", f"{said}: draw the weights at random ({by})"))
     alike = {path: kernels[path].shape[-1] - count for path, count in different.items()}
     fine = f"after {STEPS} steps the units of all {len(kernels)} layers differ"
     return finding_of(problems, fine, {"equal_units": alike})

@@ -6,7 +6,7 @@ gradient.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -41,6 +41,8 @@ class Forward:
     """The running statistics after it."""
     seen: tuple[Seen, ...]
     """In the order in which modules were called; only in training mode."""
+    called: frozenset[str]
+    """The paths of the modules that were called, also inside a scan; only in training mode."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Untrained:
     """Training batch number i, standardized; all are of one size."""
     run: Callable[..., Forward]
     """`run(params, rest, inputs, train=..., key=0)`."""
-    gradient: Callable[[Batch], Any]
-    """The gradient of what training minimizes, for the fresh parameters."""
+    gradient: Callable[[Any, Batch], Any]
+    """The gradient of the loss for these parameters: of what training minimizes, without penalties."""
     loss: Callable[[np.ndarray, jax.Array], float]
     """The mean loss of outputs (b, outputs), weighted as in training, without penalties."""
 
@@ -78,7 +80,10 @@ class Untrained:
 
 
 def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
-    """The fresh network of a resolved config. Raises `ConfigError`, and what the user's own model raises."""
+    """The fresh network of a resolved config.
+
+    Raises `ConfigError`, also for a network without parameters, and what the user's own model raises.
+    """
     config = without_dropout(config)
     task, plan = plan_for(config, whole)
     if not isinstance(task, Supervised):
@@ -90,50 +95,60 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
     shapes = Shapes(size, chunk=1, eval_batch=1, eval_batches=1, statistics=1)
     program = Program(task, engine.stack([config]), placement, engine.make_feed(small, placement), shapes)
     lane = jax.tree.map(lambda x: x[0], engine.host(program.init()))
+    if not jax.tree.leaves(lane.learner.params):
+        model = vars(config.model).get("target", config.model.kind)
+        raise ConfigError(f"model {model} has no parameters: there is nothing to train")
     fetch = jax.jit(engine.take)
+    bare = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"l1": None, "l2": None})})
 
     def batch(number: int) -> Batch:
         rows = batch_rows(plan.data_seed, number, 1, len(small.train), min(size, EXAMPLES))
         data, rows = program.feed.place(program.feed.rows("train", rows))
         return fetch(data, rows[0], jnp.ones(rows.shape[1:], jnp.float32))
 
-    def objective(params: Any, rest: Any, batch: Batch) -> jax.Array:
-        return task.objective(config, params, rest, batch, engine.step_key(config.train.seed, "update", 0))[0]
+    @jax.jit
+    @jax.grad
+    def gradient(params: Any, rest: Any, batch: Batch) -> jax.Array:
+        return task.objective(bare, params, rest, batch, engine.step_key(config.train.seed, "update", 0))[0]
 
     @jax.jit
     def mean_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         each, weight = task.problem.loss(config.task, outputs, targets)
         return jnp.sum(each * weight) / jnp.sum(weight)
 
-    gradient = partial(jax.jit(jax.grad(objective)), lane.learner.params, lane.learner.rest)
     return Untrained(
         config=config,
         plan=plan,
         learner=lane.learner,
         batches=batch,
         run=_forward(task, config),
-        gradient=gradient,
+        gradient=lambda params, batch: gradient(params, lane.learner.rest, batch),
         loss=lambda outputs, targets: float(mean_loss(outputs, targets)),
     )
 
 
 def _forward(task: Supervised, config: Experiment) -> Callable[..., Forward]:
-    """The network as a function of its state, as `Network.apply`: without dropout, and in training with its insides."""
+    """The network as a function of its state, as `Network.apply`; in training without dropout, and with its insides.
+
+    In evaluation it stays as it is: dropout that is on there is a fault to be found.
+    """
     places: list[tuple[str, bool, tuple[int, ...]]] = []
+    called: set[str] = set()
 
     def compute(params: Any, rest: Any, inputs: jax.Array, key: jax.Array, *, train: bool) -> Any:
         model = task.network.build(config, params, rest, key, train=train)
-        model.set_attributes(deterministic=True, raise_if_not_found=False)
-        model.set_attributes(nnx.Dropout, rate=0.0, raise_if_not_found=False)
-        found: list[tuple[jax.Array, jax.Array]] = []
+        found: list[tuple[jax.Array, ...]] = []
 
         def report(path: str, out: bool, y: jax.Array) -> None:
             places.append((path, out, y.shape))
             found.append(looked_at(y))
 
         if train:
+            model.set_attributes(deterministic=True, raise_if_not_found=False)
+            model.set_attributes(nnx.Dropout, rate=0.0, raise_if_not_found=False)
             places.clear()
-            watch(model, len(inputs), report)
+            called.clear()
+            watch(model, len(inputs), report, called.add)
         outputs, rest = task.network.run(config, model, inputs, train=train)
         return outputs, rest, found
 
@@ -142,9 +157,14 @@ def _forward(task: Supervised, config: Experiment) -> Callable[..., Forward]:
     def run(params: Any, rest: Any, inputs: jax.Array, *, train: bool, key: int = 0) -> Forward:
         outputs, rest, found = engine.host(compiled(params, rest, inputs, jax.random.key(key), train=train))
         seen = tuple(Seen(*place, *values) for place, values in zip(places, found, strict=True)) if train else ()
-        return Forward(outputs, rest, seen)
+        return Forward(outputs, rest, seen, frozenset(called) if train else frozenset())
 
     return run
+
+
+def advice(config: Experiment, built_in: str, own: str) -> str:
+    """What to set in a model that dlx builds, or what to look at in a network of the user's own."""
+    return own if config.model.kind == "python" else built_in
 
 
 def weights(params: Any) -> dict[str, np.ndarray]:

@@ -62,7 +62,12 @@ def test_a_class_that_never_occurs_is_worth_a_look() -> None:
 
 
 def test_rare_classes() -> None:
-    said(labels(subject((rows(), (np.arange(300) < 8).astype(int)))), "warn", "class 1", "fewer than 10 times")
+    said(
+        labels(subject((rows(), (np.arange(300) < 8).astype(int)))),
+        "warn",
+        "class 1 has 5 of 192 training",
+        "more, or set task.kind=classify",
+    )
 
 
 @pytest.mark.parametrize(("weights", "verdict"), [("none", "warn"), ("balanced", "pass")])
@@ -71,7 +76,8 @@ def test_imbalance_is_mended_by_class_weights(weights: str, verdict: str) -> Non
     finding = labels(subject((rows(1000), y), task={"kind": "classify", "class_weights": weights}))
     assert finding.verdict == verdict
     assert finding.numbers["ratio"] == pytest.approx(24, rel=0.1)
-    assert ("task.class_weights=balanced" in finding.said) == (verdict == "warn")
+    assert ("set task.kind=classify task.class_weights=balanced" in finding.said) == (verdict == "warn")
+    assert ("class 1 has 2" in finding.said) == (verdict == "warn")
 
 
 def test_a_single_class_fails() -> None:
@@ -89,7 +95,10 @@ def test_labels_that_are_never_or_always_there() -> None:
 def test_labels_with_few_positives() -> None:
     y = np.stack([some(2), np.arange(300) % 25 == 0], 1).astype(float)
     finding = labels(subject((rows(), y), task="multilabel", data={"validation": 0, "test": 0}))
-    said(finding, "warn", "24 times as many as those of label y1", "task.class_weights=balanced")
+    said(finding, "warn", "label y1 is set in 12 of 300 training examples: set task.kind=multilabel task.class_weights=")
+    for y in (np.arange(300) < 4, np.arange(300) >= 4):
+        finding = labels(subject((rows(), np.stack([some(2), y], 1)), task="multilabel", data={"validation": 0, "test": 0}))
+        said(finding, "warn", f"label y1 is set in {'4' if y[0] else 'all but 4'} of 300 training examples: collect more")
     said(labels(subject((rows(), np.stack([some(2), some(3) == 0], 1)), task="multilabel")), "pass", "2 labels")
 
 
@@ -105,6 +114,16 @@ def test_outliers_of_numbers(loss: str, verdict: str) -> None:
 def test_numbers_that_do_not_vary_in_training_fail() -> None:
     constant = subject((rows(), np.ones(300)), (rows(50), RANDOM.standard_normal(50)), task="regress")
     said(labels(constant), "fail", "the target y is 1 in every training example")
+
+
+def test_several_rare_classes_or_labels_are_counted() -> None:
+    y = np.where(np.arange(300) < 12, np.arange(300) % 3, 3)
+    finding = labels(subject((rows(), y), task={"kind": "classify", "class_weights": "balanced"}, data={"validation": 0}))
+    said(finding, "warn", "3 classes (0, 1, 2) have fewer than 10 training examples each, the rarest ")
+    assert finding.said.endswith(": collect more")
+    y = np.stack([some(2), np.arange(300) < 4, np.arange(300) > 2], 1)
+    finding = labels(subject((rows(), y), task="multilabel", data={"validation": 0, "test": 0}))
+    said(finding, "warn", "2 labels (y1, y2) are set in, or missing from, fewer than 10 training examples each, the rarest 3")
 
 
 # ---------------------------------------------------------------------------------------------------------- standardized
@@ -126,6 +145,13 @@ def test_standardized_inputs_pass_whatever_their_units() -> None:
 def test_inputs_as_they_are(scale: float, verdict: str, words: tuple[str, ...]) -> None:
     chosen = subject((rows() * [1, 1, scale, 1], some(2)), data={"standardize": False})
     said(standardized(chosen), verdict, *words)
+
+
+def test_besides_what_is_broken_the_others_that_are_off_are_named() -> None:
+    chosen = subject((rows() * [1, 1, 1e5, 1] + [0, 40, 0, 0], some(2)), data={"standardize": False})
+    said(standardized(chosen), "fail", "2 of 4 features", ": feature 2 (mean", "), feature 1 (mean 40")
+    finding = standardized(subject((rows(columns=8) * 50, some(2)), data={"standardize": False}))
+    assert (finding.verdict, finding.said.count("feature "), "...; set" in finding.said) == ("warn", 5, True)
 
 
 def test_columns_that_never_vary_are_counted_and_flags_are_left_alone() -> None:
@@ -166,7 +192,22 @@ def test_few_copies_or_rows_that_repeat_anyway_are_worth_a_look() -> None:
     few = duplicates(subject((x, y), (np.concatenate([x[:4], rows(HELD_OUT)]), some(2, HELD_OUT + 4)), data={"validation": 0}))
     said(few, "warn", "4 of 2,052 test examples")
     x = np.floor(rows(2000, 2) * 5)  # a table of small whole numbers: rows repeat in the training part as well
-    said(duplicates(subject((x, y))), "warn", "of the training examples are distinct: look why rows repeat")
+    found = duplicates(subject((x, y)))
+    said(found, "warn", "of the training examples are distinct: look why rows repeat")
+    assert found.said.count("distinct") == 1
+
+
+def test_rows_that_repeat_with_their_targets_fail() -> None:
+    x, y = rows(400), some(2, 400)
+    twice = np.arange(600) % 400
+    found = duplicates(subject((x[twice], y[twice])))
+    assert found.numbers["distinct"] < 0.9
+    said(found, "fail", "with the same target: take them out", "of the training examples are distinct: look why rows repeat")
+    assert found.said.count("distinct") == 1
+    other = y[twice] ^ (np.arange(600) < 200)  # as targets are that follow from no input
+    said(duplicates(subject((x[twice], other))), "warn")
+    few = np.arange(415) % 400
+    assert duplicates(subject((x[few], y[few]))).verdict == "warn"
 
 
 def test_near_copies_and_signed_zeros() -> None:
@@ -195,7 +236,7 @@ def test_wide_rows_are_compared_by_projections() -> None:
 
 def test_nothing_held_out() -> None:
     alone = subject((rows(), some(2)), data={"validation": 0, "test": 0})
-    assert [check(alone).verdict for check in (duplicates, statistics)] == ["pass", "pass"]
+    assert [check(alone).verdict for check in (duplicates, statistics)] == ["skip", "skip"]
 
 
 # ------------------------------------------------------------------------------------------------------------ statistics
@@ -272,7 +313,7 @@ def test_lists_of_labels_among_classes(classes: tuple[str, ...], found: tuple[st
 
 
 def test_numbers_are_neither() -> None:
-    said(exclusive_labels(subject((rows(), rows()[:, 0]), task="regress")), "pass", "does not apply")
+    said(exclusive_labels(subject((rows(), rows()[:, 0]), task="regress")), "skip", "does not apply")
 
 
 @pytest.mark.parametrize(
@@ -329,4 +370,59 @@ def test_images_and_wide_rows_are_reduced() -> None:
 
 
 def test_too_few_examples_for_baselines() -> None:
-    said(baselines(subject((rows(12), some(2, 12)))), "pass", "does not apply")
+    said(baselines(subject((rows(12), some(2, 12)))), "skip", "does not apply")
+
+
+LEAKS = {"classify": some(2, 700), "multilabel": np.stack([some(2, 700), some(3, 700) == 0], 1), "regress": rows(700)[:, 0]}
+
+
+@pytest.mark.parametrize("task", LEAKS)
+def test_a_target_among_the_inputs_is_named(task: str) -> None:
+    y = LEAKS[task]
+    x = rows(700)
+    assert baselines(subject((x, y), task=task)).verdict == "warn"  # nothing is learned from noise
+    x[:, 2] = 7 * np.reshape(y, (700, -1))[:, 0] + 3
+    if task == "multilabel":
+        x[:, 3] = y[:, 1]
+    found = baselines(subject((x, y), task=task))
+    which = "inputs 2, 3, each of which tells" if task == "multilabel" else "input 2, which tells"
+    said(found, "warn", "is perfect (or nearly): is the target among the inputs?", f"Look at {which} it alone")
+
+
+def test_a_code_for_each_of_several_classes_is_named() -> None:
+    x, y = rows(700), some(3, 700)
+    x[:, 1] = np.array([5, -1, 2])[y]
+    said(baselines(subject((x, y))), "warn", "Look at input 1, which tells it alone")
+    together = np.eye(3)[y] @ RANDOM.standard_normal((3, 4)) + 0.01 * rows(700)  # no column alone
+    assert baselines(subject((together, y))).said.endswith("is the target among the inputs?")
+
+
+def test_few_examples_or_a_single_class_are_no_leak() -> None:
+    x = rows()
+    x[:, 1] = some(2)
+    said(baselines(subject((x, some(2)))), "pass", "a network must beat accuracy 1 ")
+    rare = (np.arange(700) < 1).astype(int)
+    said(
+        baselines(subject((rows(700), rare), data={"seed": 2})), "skip", "nothing can be said: only ", " are not of the largest"
+    )
+
+
+def test_rare_classes_that_inputs_tell_something_of() -> None:
+    x = rows(3000)
+    y = (RANDOM.random(3000) < 0.1 / (1 + np.exp(-2 * x[:, 0]))).astype(int)
+    found = baselines(subject((x, y)))
+    said(found, "pass", "a network must beat log loss ", "; class frequencies ", "accuracy tells little here: majority 0.9")
+    scores = found.numbers["models"]["logistic regression"]
+    assert scores["log_loss_gain"] > 2 * scores["log_loss_error"] > 0
+    assert scores["log_loss"] + scores["log_loss_gain"] == pytest.approx(found.numbers["models"]["constant"]["log_loss"])
+    said(baselines(subject((x, RANDOM.permutation(y)))), "warn", "no model beats majority (accuracy 0.9")
+
+
+def test_of_how_many_examples_baselines_are_fitted() -> None:
+    x, y = rows(TRAIN + 500), RANDOM.integers(0, 2, TRAIN + 500)
+    x[:, 0] += y
+    found = baselines(subject((x, y), data={"validation": 0.05, "test": 0}))
+    said(found, "pass", f"; fitted on {TRAIN:,} of {len(x) - round(len(x) * 0.05):,} training examples")
+    alone = baselines(subject((x, y), data={"validation": 0, "test": 0}))
+    said(alone, "pass", f"; fitted on {TRAIN * 4 // 5:,} of {len(x):,} training examples")
+    assert "fitted" not in baselines(subject((x[:900], y[:900]), data={"validation": 0, "test": 0})).said

@@ -18,7 +18,7 @@ from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.layers import layers
 from dlx.diagnose.sanity.of_network import initial_loss, modes, output_activation, symmetry
 from dlx.diagnose.sanity.subject import Subject, subject_of
-from dlx.errors import DeviceMemoryError, RunFailedError, UsageError
+from dlx.errors import ConfigError, DeviceMemoryError, RunFailedError, UsageError
 from dlx.events import DataLoaded
 
 RANDOM = np.random.Generator(np.random.Philox(key=5))
@@ -93,13 +93,20 @@ def test_a_sound_network_begins_by_guessing(task: Any, chance: float) -> None:
 @pytest.mark.parametrize(
     ("factor", "verdict", "words"),
     [
-        (12, "warn", ("the first steps only shrink the outputs",)),
+        (16, "warn", ("the first steps only shrink the outputs",)),
         (1000, "fail", ("the outputs are far too large",)),
         ("jnp.nan", "fail", ("the first loss is nan", "256 of 256 examples")),
     ],
 )
 def test_outputs_that_are_too_large_or_no_numbers(factor: Any, verdict: str, words: tuple[str, ...]) -> None:
     said(initial_loss(subject(net(f"return {factor} * self.b(nnx.relu(self.a(x)))"))), verdict, *words)
+
+
+@pytest.mark.parametrize(("constant", "verdict"), [(1.2, "pass"), (1.7, "warn")])
+def test_a_first_loss_is_too_large_from_three_times_guessing_on(constant: float, verdict: str) -> None:
+    found = initial_loss(subject(net(f"return {constant} + 0 * self.b(self.a(x))"), "regress"))
+    assert found.numbers["ratio"] == pytest.approx(1 + constant**2, rel=0.2)
+    assert found.verdict == verdict
 
 
 def test_a_network_that_knows_the_answer_already() -> None:
@@ -117,6 +124,7 @@ def test_a_network_that_knows_the_answer_already() -> None:
         ("classify", "jax.nn.softmax(y)", "fail", ("sum to 1", "return the logits, without softmax")),
         ("classify", "jax.nn.sigmoid(y)", "fail", ("as after a sigmoid", "return the logits")),
         ("multilabel", "jax.nn.sigmoid(y)", "fail", ("as after a sigmoid",)),
+        ("multilabel", "jax.nn.softmax(y)", "fail", ("sum to 1", "the loss applies its own sigmoid, not softmax")),
         ("multilabel", "y", "pass", ()),
         ("classify", "jax.nn.log_softmax(y)", "pass", ("log-probabilities: harmless",)),
         ("classify", "nnx.relu(y)", "warn", ("no output is ever negative", "as after ReLU")),
@@ -157,11 +165,45 @@ def test_dropout_is_no_difference_between_the_modes() -> None:
 
 def test_a_network_that_looks_at_its_mode_fails() -> None:
     said(modes(subject(net("y = self.b(nnx.relu(self.a(x)))\nreturn y if train else 2 * y"))), "fail", "depends on `train`")
+    lost = "y = self.b(nnx.relu(self.a(x)))\nreturn y if train else y * jnp.nan"
+    said(modes(subject(net(lost))), "fail", "NaN or infinite in evaluation, and not in training")
 
 
 def test_random_numbers_of_its_own_cannot_be_switched_off() -> None:
     noise = "y = self.b(self.a(x))\nreturn y + jax.random.normal(self.keys.noise(), y.shape) if train else y"
-    said(modes(subject(net(noise, "self.keys = rngs"))), "pass", "cannot be told")
+    said(modes(subject(net(noise, "self.keys = rngs"))), "skip", "cannot be told", "random numbers of its own")
+    said(modes(subject(net("return jnp.nan * self.b(self.a(x))"))), "skip", "cannot be told", "NaN or infinite")
+
+
+def test_dropout_that_stays_on_in_evaluation_fails() -> None:
+    always = "return self.b(self.drop(nnx.relu(self.a(x)), deterministic=False))"
+    found = modes(subject(net(always, "self.drop = nnx.Dropout(0.5, rngs=rngs)")))
+    said(found, "fail", "in evaluation the same inputs give outputs that differ by", "dropout or other random numbers stay on")
+
+
+@pytest.mark.parametrize(
+    ("forward", "init"),
+    [
+        (
+            "return self.b(nnx.relu(self.norm(self.a(x), use_running_average=False)))",
+            "self.norm = nnx.BatchNorm(16, rngs=rngs)",
+        ),
+        ("h = nnx.relu(self.a(x))\nreturn self.b(h * jax.nn.softmax(h, axis=0))", ""),
+        ("return self.b(nnx.relu(self.a(x.T.reshape(x.shape))))", ""),
+        ("y = self.b(nnx.relu(self.a(x)))\nreturn jnp.broadcast_to(y.mean(0), y.shape)", ""),
+    ],
+)
+def test_examples_that_depend_on_the_others_of_their_batch_fail(forward: str, init: str) -> None:
+    found = modes(subject(net(forward, init)))
+    said(found, "fail", "in evaluation an example's outputs depend on the other examples of its batch", "over the first axis")
+    assert 0.01 < found.numbers["mixed"] < 10
+
+
+def test_examples_that_depend_on_each_other_in_training_fail_and_a_batch_of_one_is_no_matter() -> None:
+    mixed = "h = self.a(x)\nreturn self.b(h - h.mean(0) if train else h)"
+    said(modes(subject(net(mixed))), "fail", "in training an example's outputs depend on the other examples of its batch")
+    alone = "y = self.b(self.a(x))\nreturn y + y.mean(0)"
+    said(modes(subject(net(alone), train={"batch_size": 1})), "pass", "are equal")
 
 
 NORMALIZED = "return self.b(nnx.relu(self.norm(self.a(x))))"
@@ -232,6 +274,47 @@ def test_faults_inside(forward: str, init: str, verdict: str, words: tuple[str, 
     said(layers(subject(net(forward, init))), verdict, *words)
 
 
+CUT = ("the gradient of {} is exactly 0: it is not used, or cut off", "`dlx gradcheck` tells which")
+
+
+@pytest.mark.parametrize(
+    ("forward", "init", "verdict", "words"),
+    [
+        ("return self.b(jax.lax.stop_gradient(nnx.relu(self.a(x))))", "", "fail", (CUT[0].format("a/kernel"), CUT[1])),
+        ("return self.b(jnp.round(4 * self.a(x)) / 4)", "", "fail", (CUT[0].format("a/kernel"), CUT[1])),
+        (
+            "x = self.a(x)\nreturn self.b(x + jax.lax.stop_gradient(self.c(x)))",
+            "self.c = nnx.Linear(16, 16, rngs=rngs)",
+            "warn",
+            (CUT[0].format("c/kernel"),),
+        ),
+        (PLAIN, "self.c = nnx.Linear(3, 4, rngs=rngs)", "warn", ("never called, with a gradient of exactly 0: c; ",)),
+        (f"{PLAIN} / jnp.zeros(())", "", "fail", ("every layer is finite, and the outputs are not: look at what follows b",)),
+    ],
+)
+def test_layers_that_learn_nothing_and_numbers_lost_after_the_last(
+    forward: str, init: str, verdict: str, words: tuple[str, ...]
+) -> None:
+    penalized = {"kind": "sgd", "lr": 0.1, "l2": 0.1}  # a penalty is no use of a parameter
+    found = layers(subject(net(forward, init), optimizer=penalized))
+    said(found, verdict, *words)
+    assert not [word for word in ("vanish", "explode", "a/bias") if word in found.said]
+    assert found.numbers["first_to_last_gradient"] not in (0, math.inf)
+
+
+def test_advice_is_for_the_kind_of_model() -> None:
+    zeros = net(PLAIN, "self.a.kernel[...] = 0 * self.a.kernel[...]")
+    for check in (layers, symmetry):
+        said(check(subject(zeros)), "fail", "its kernel_init")
+        assert "model.init" not in check(subject(zeros)).said
+        said(check(subject(MLP | {"init": "zeros"})), "fail", "model.init=he")
+
+
+def test_a_network_without_parameters_is_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"net.py:Net has no parameters: there is nothing to train"):
+        layers(subject(net("return x[:, :3]", "del self.a, self.b")))
+
+
 def test_vanishing_and_exploding_gradients() -> None:
     deep = {"kind": "mlp", "hidden": [16] * 8, "activation": "sigmoid", "init": "xavier"}
     said(layers(subject(deep)), "fail", "gradients vanish")
@@ -245,6 +328,12 @@ def test_an_output_layer_that_begins_at_zero_is_sound() -> None:
     zero = net(PLAIN, "self.b = nnx.Linear(16, out_features, kernel_init=zeros, rngs=rngs)")
     assert layers(subject(zero)).verdict == "pass"
     assert layers(subject({"kind": "linear", "init": "zeros"})).verdict == "pass"
+
+
+def test_a_branch_whose_last_layer_begins_at_zero_is_not_cut_off() -> None:
+    branch = "self.c, self.d = nnx.Linear(16, 16, rngs=rngs), nnx.Linear(16, 16, kernel_init=zeros, rngs=rngs)"
+    found = layers(subject(net("x = nnx.relu(self.a(x))\nreturn self.b(x + self.d(nnx.relu(self.c(x))))", branch)))
+    assert found.verdict == "pass", found.said
 
 
 def test_a_branch_that_begins_at_zero_is_sound() -> None:
@@ -301,7 +390,7 @@ def test_an_output_layer_of_zeros_becomes_different() -> None:
 
 
 def test_no_number_is_no_symmetry() -> None:
-    said(symmetry(subject(net("return jnp.nan * self.b(self.a(x))"))), "warn", "cannot be told")
+    said(symmetry(subject(net("return jnp.nan * self.b(self.a(x))"))), "skip", "cannot be told")
 
 
 # ------------------------------------------------------------------------------------------------------- the examination
