@@ -35,7 +35,9 @@ def check(
     from dlx.report.check import checks_json, failed, watch_checks
     from dlx.report.console import for_output, for_people, print_json
 
-    config, _ = tunable_from(Words(arguments, data, target, model))
+    config, auto = tunable_from(Words(arguments, data, target, model))
+    if auto:
+        for_people().print(f"note: optimizer.lr=auto is found when training begins; checked is {config.optimizer.lr:g}")
     names = frozenset(name.strip() for words in only or () for name in words.split(","))
     events = examine(config, only=names or None, quick=quick)
     found = watch_checks(events, for_people(), None if as_json else for_output(), verbose=verbose)

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dlx.data import Dataset, Part
+from dlx.data import Dataset, Part, some_rows
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.of_data import MOST_VALUES
 from dlx.diagnose.sanity.subject import Subject
-from dlx.diagnose.sanity.trial import spread
 
 MOST_COLUMNS, COMPONENTS = 1000, 50
 """Rows with more columns are reduced to so many principal components; for boosting, images always are."""
@@ -151,7 +150,7 @@ def _rows(small: Dataset) -> Rows:
         order = np.random.Generator(np.random.Philox(key=0)).permutation(len(small.train))
         cut = len(order) * 4 // 5
         train, scored, name = small.train.take(order[:cut]), small.train.take(order[cut:]), "held-out training"
-    train, scored = (part.take(spread(len(part), most)) for part in (train, scored))
+    train, scored = (part.take(some_rows(len(part), most)) for part in (train, scored))
     x, z = flat(train), flat(scored)
     images = len(small.spec.input_shape) > 1
     reduced = _components(x, z, COMPONENTS) if images or x.shape[1] > MOST_COLUMNS else (x, z)

@@ -27,7 +27,7 @@ from dlx.diagnose.sanity.of_training import (
 from dlx.diagnose.sanity.subject import Subject, subject_of
 from dlx.errors import UsageError
 from dlx.events import DataLoaded
-from dlx.experiment.assemble import load_data, resolve
+from dlx.experiment.assemble import load_data, plan_for, resolve
 from dlx.experiment.run import loaded
 from dlx.experiment.session import device_failure
 
@@ -80,6 +80,7 @@ def examine(
     dataset = load_data(config)
     yield loaded(dataset)
     subject = subject_of(resolve(config, dataset), dataset)
+    plan_for(subject.config, dataset)  # raises what does not fit before anything is said
     broken = False
     for check in chosen:
         yield Checking(check.name)

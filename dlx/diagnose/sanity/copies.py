@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 
-from dlx.data import Dataset, Part
+from dlx.data import Dataset, Part, some_rows
 from dlx.data.scaling import fit_scaling
 from dlx.diagnose.sanity.alike import digests
 from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.of_data import MOST_VALUES, every_part
 from dlx.diagnose.sanity.subject import Subject
-from dlx.diagnose.sanity.trial import spread
 
 LEAK_SHARE, LEAK_ROWS, DISTINCT = 0.01, 5, 0.99
 """Copies are a leak from this share and this number of rows on, unless the training rows repeat each other anyway."""
@@ -74,6 +73,8 @@ def statistics(subject: Subject) -> Finding:
     if whole.train.inputs.dtype == np.uint8 or len(parts) == 1 or values > MOST_VALUES:
         if len(parts) == 1 and not problems:
             return Finding("skip", "does not apply: nothing is held out")
+        if values > MOST_VALUES and whole.train.inputs.dtype != np.uint8 and not problems:
+            return Finding("skip", f"not looked at: more than {MOST_VALUES:,} values")
         fine = f"the inputs come as they are measured; dlx standardizes by the {len(whole.train):,} training examples alone"
         return finding_of(problems, fine)
     features = len(whole.scaling.mean)
@@ -115,7 +116,7 @@ def _said(name: str, examples: int, count: int, same: int) -> str:
 
 def _near_copies(subject: Subject, part: Part) -> int:
     """How many of some rows lie next to one of the small training part, without being equal to one."""
-    few = part.take(spread(len(part), COMPARED))
+    few = part.take(some_rows(len(part), COMPARED))
     train, held = (_columns(rows, subject.whole) for rows in (subject.small.train, few))
     # |a - b|^2 = |a|^2 + |b|^2 - 2 a b, in float64: what rounding leaves of zero is a hundred-millionth of the rows' length.
     squares = (held**2).sum(1)[:, None] + (train**2).sum(1) - 2 * held @ train.T  # (held, train)
@@ -156,10 +157,15 @@ def _standardized_together(train: np.ndarray, together: np.ndarray) -> int:
     )  # +1 and -1 in equal number are standardized too
     if not varies.any():
         return 0
-    off, alone = (np.abs(x.mean(0)) + np.abs(x.std(0) - 1) for x in (together, train))
-    exact = (np.abs(together.mean(0)) < EXACT_MEAN) & (np.abs(together.std(0) - 1) < EXACT_STD)
+    off, alone = (np.abs(x.mean(0)) + _off_one(x) for x in (together, train))
+    exact = (np.abs(together.mean(0)) < EXACT_MEAN) & (_off_one(together) < EXACT_STD)
     found = varies & exact & (alone > FURTHER * off)
     return int(found.sum()) if found.sum() >= varies.sum() / 2 else 0
+
+
+def _off_one(x: np.ndarray) -> np.ndarray:
+    """How far the deviations of (n, features) are from 1, as NumPy takes them or as pandas does (over n - 1)."""
+    return np.minimum(*(np.abs(x.std(0, ddof=ddof) - 1) for ddof in (0, 1)))
 
 
 def _ranged_together(train: np.ndarray, together: np.ndarray) -> int:

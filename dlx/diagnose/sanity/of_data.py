@@ -8,11 +8,10 @@ from types import MappingProxyType
 import numpy as np
 
 from dlx.config.task import Classify, Multilabel, Regress
-from dlx.data import Part, Spec
+from dlx.data import Part, Spec, some_rows
 from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.subject import Subject
-from dlx.diagnose.sanity.trial import spread
 from dlx.experiment.assemble import plan_for
 
 RARE, RATIO = 10, 20.0
@@ -55,7 +54,7 @@ def labels(subject: Subject) -> Finding:
 def standardized(subject: Subject) -> Finding:
     """Does every feature (or channel) reach the network with a mean near 0 and a standard deviation near 1?"""
     whole = subject.whole.train
-    part = whole.take(spread(len(whole), max(1, MOST_VALUES // math.prod(subject.whole.spec.input_shape))))
+    part = whole.take(some_rows(len(whole), max(1, MOST_VALUES // math.prod(subject.whole.spec.input_shape))))
     scaling = subject.whole.scaling
     values = scaling.apply(part.inputs).reshape(-1, len(scaling.mean))
     with np.errstate(all="ignore"):  # what is infinite is told below

@@ -16,7 +16,7 @@ from dlx.diagnose.sanity.subject import Subject
 from dlx.diagnose.sanity.trial import without_dropout
 from dlx.diagnose.sanity.untrained import EXAMPLES, Untrained, advice, weights
 
-HIGH, LARGE, LITTLE = 10.0, 3.0, 0.5
+LARGE, LITTLE, WIDE = 3.0, 0.5, 5.0
 """How many times the loss of guessing the first loss may be."""
 DRAWN = (3.0, 3.0, 0.0, 0.0)
 """Networks of random weights show what the outputs can be: so many times the fresh ones' size, or, for 0, of deviation 1."""
@@ -41,12 +41,12 @@ def initial_loss(subject: Subject) -> Finding:
         bad = int((~np.isfinite(outputs)).any(1).sum())
         said = f"the first loss is {loss}: the outputs of {bad} of {len(outputs)} examples are NaN or infinite"
         return Finding("fail", f"{said}; look at the network's code and at the range of its inputs", numbers)
-    if ratio > HIGH:
-        return Finding("fail", f"{said}: the outputs are far too large; draw the output layer's weights smaller", numbers)
     if ratio > LARGE:
-        return Finding(
-            "warn", f"{said}: the first steps only shrink the outputs; draw the output layer's weights smaller", numbers
-        )
+        size = float(np.std(net.sample[0][0].inputs))
+        cure = "draw the output layer's weights smaller"
+        if size > WIDE:
+            cure = f"the inputs have a standard deviation of {size:.2g}: see the check standardized"
+        return Finding("warn", f"{said}: the first steps only shrink the outputs; {cure}", numbers)
     if ratio < LITTLE:
         return Finding("warn", f"{said}: does the network see the answer, or are its weights trained already?", numbers)
     return Finding("pass", said, numbers)

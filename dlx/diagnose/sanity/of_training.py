@@ -36,6 +36,8 @@ FACTORS = (1.0, 3.0, 0.3, 10.0, 0.1, 30.0, 0.01, 100.0)
 """Of `optimizer.lr`: rates that are tried, the most likely ones first."""
 USUAL = (1e-3, 1e-2, 1e-4, 1e-1, 3e-3, 3e-2, 3e-1, 1.0)
 """Rates that are tried where those do not lead far: then it may be `optimizer.lr` and not the network."""
+ENOUGH = 50
+"""Steps without which a network need not have learned anything by heart."""
 FITTED, UNFITTED = 0.05, 0.5
 """Parts of the loss that may be left, and that may not."""
 CLEAR, RISEN = 0.01, 0.1
@@ -85,11 +87,13 @@ def overfits_one_batch(subject: Subject) -> Finding:
         "share": _number(found.share),
         "lr": found.rate,
     }
-    names = "its first" if reference is None else "a constant's"
+    names = "its first" if reference is None else "the best guess's"
     left = f"{100 * found.share:.3g} % of {names} loss is left" if np.isfinite(found.share) else "the loss becomes no number"
     tried = f"after {found.steps} steps at the best of several rates ({found.rate:.2g}) {left}"
     if found.share < FITTED:
         return Finding("pass", f"{len(batch)} examples are learned by heart: {tried}", numbers)
+    if found.steps < ENOUGH and np.isfinite(found.share):
+        return Finding("skip", f"nothing can be said: there was time for {found.steps} steps only", numbers)
     if found.share <= UNFITTED:
         said = f"{len(batch)} examples are learned in part: {tried}; look at the network's size, its activations and clipping"
         return Finding("warn", said, numbers)

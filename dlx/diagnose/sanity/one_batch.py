@@ -53,7 +53,10 @@ def unhindered(config: Experiment) -> Experiment:
 
 
 def of_a_constant(config: Experiment, targets: np.ndarray, dataset: Dataset) -> float | None:
-    """The loss of the constant nearest to the numbers (n, outputs); None for classes and labels, whose first loss is much like it."""
+    """The loss of the best guess that knows no input: a constant for numbers (n, outputs), the frequencies of classes or labels.
+
+    None where that guess is right already.
+    """
     match config.task:
         case Regress(loss=kind, huber_delta=delta):
             values = (targets - np.asarray(dataset.spec.target_mean)) / np.asarray(dataset.spec.target_std)
@@ -65,6 +68,15 @@ def of_a_constant(config: Experiment, targets: np.ndarray, dataset: Dataset) -> 
                     return float(np.mean(away))
                 case "huber":
                     return float(np.mean(np.where(away < delta, away**2 / 2, delta * (away - delta / 2))))
-        case Classify() | Multilabel() | None:
-            return None
+        case Classify() | None:
+            return _entropy(np.bincount(targets) / len(targets)) or None
+        case Multilabel():
+            shares = targets.mean(0)  # (labels,)
+            return float(np.mean([_entropy(np.array([share, 1 - share])) for share in shares])) or None
     assert_never(config.task)
+
+
+def _entropy(shares: np.ndarray) -> float:
+    """Of shares that sum to 1, in nats."""
+    some = shares[shares > 0]
+    return float(-(some * np.log(some)).sum())

@@ -7,10 +7,9 @@ import numpy as np
 
 from dlx.config import Experiment
 from dlx.config.task import Classify, Multilabel, Regress
-from dlx.data import Dataset
+from dlx.data import Dataset, some_rows
 from dlx.data.dataset import Part
 from dlx.diagnose.sanity.alike import groups_of
-from dlx.diagnose.sanity.trial import spread
 
 FEW, LEAST = 96, 48
 """Training examples under shuffled targets, and held-out ones at least."""
@@ -74,8 +73,8 @@ def by_chance(config: Experiment, targets: np.ndarray, different: int) -> tuple[
 def _first(wanted: np.ndarray, count: int) -> np.ndarray:
     """The numbers of `count` rows at most: of the wanted ones, then of others, each evenly spread."""
     there, others = np.flatnonzero(wanted), np.flatnonzero(~wanted)
-    there = there[spread(len(there), count)]
-    return np.concatenate([there, others[spread(len(others), count - len(there))]])
+    there = there[some_rows(len(there), count)]
+    return np.concatenate([there, others[some_rows(len(others), count - len(there))]])
 
 
 def _conflicts(groups: np.ndarray, differs: np.ndarray) -> float:

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-
 from dlx.config import Experiment
-from dlx.data import Dataset
+from dlx.data import Dataset, some_rows
 from dlx.data.dataset import Part
 from dlx.diagnose.sanity.trial import Rehearsal, rehearse
 from dlx.diagnose.sanity.untrained import Untrained, untrained
@@ -23,7 +21,7 @@ class Subject:
     """Resolved, as it would train."""
     whole: Dataset
     small: Dataset
-    """At most `TRAIN` training examples and `HELD_OUT` of each other part, evenly spread; everything else as in `whole`."""
+    """At most `TRAIN` training examples and `HELD_OUT` of each other part, drawn at random; everything else as in `whole`."""
 
     @cached_property
     def rehearsal(self) -> Rehearsal:
@@ -48,5 +46,4 @@ def subject_of(config: Experiment, dataset: Dataset) -> Subject:
 
 
 def _few(part: Part, most: int) -> Part:
-    count = min(most, len(part))
-    return part.take(np.arange(count) * len(part) // max(count, 1))
+    return part.take(some_rows(len(part), most))

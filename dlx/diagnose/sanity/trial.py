@@ -13,7 +13,7 @@ from dlx.config import Experiment
 from dlx.config.averaging import NoAveraging
 from dlx.config.duration import Duration
 from dlx.config.schedule import Constant, ScheduleConfig, ScheduleFree
-from dlx.data import Dataset
+from dlx.data import Dataset, some_rows
 from dlx.data.dataset import Part
 from dlx.engine import Cohort, Progress
 from dlx.events import Decision, Evaluated, Event, Measured
@@ -105,8 +105,8 @@ def side_by_side(configs: Sequence[Experiment], dataset: Dataset) -> Assembly:
 
 def rehearsed(small: Dataset, rows: int) -> Dataset:
     """The data of a rehearsal: few examples of both parts, and as test part those of the training with blank inputs."""
-    train = small.train.take(spread(len(small.train), rows))
-    validation = small.validation.take(spread(len(small.validation), HELD_OUT))
+    train = small.train.take(some_rows(len(small.train), rows))
+    validation = small.validation.take(some_rows(len(small.validation), HELD_OUT))
     mean = small.scaling.mean
     blank = (np.rint(mean) if np.issubdtype(train.inputs.dtype, np.integer) else mean).astype(train.inputs.dtype)
     test = Part(np.broadcast_to(blank, train.inputs.shape).copy(), train.targets)
@@ -142,18 +142,12 @@ def without_dropout(config: Experiment) -> Experiment:
     return config.with_values({"model.dropout": 0.0}) if "dropout" in vars(config.model) else config
 
 
-def spread(count: int, most: int) -> np.ndarray:
-    """At most so many row numbers of `count`, evenly spread: (n,)."""
-    few = min(count, most)
-    return np.arange(few) * count // max(few, 1)
-
-
 def probed(assembly: Assembly, progress: Progress, split: str) -> np.ndarray:
     """The loss (lanes,) of fixed batches of a part, as the training step sees it: each is taken from a copy, which is thrown away."""
     program = assembly.program
     batch, examples = program.shapes.batch, program.feed.sizes[split]
     probes = min(PROBES, examples // batch)
-    rows = spread(examples, probes * batch).reshape(batch, probes).T  # (probes, batch), each of them spread over the part
+    rows = some_rows(examples, probes * batch).reshape(batch, probes).T  # (probes, batch), each of them spread over the part
     losses = []
     for each in program.feed.rows(split, rows):
         _, sums, _ = program.train(program.copy(progress.lanes), each[None], 0)
@@ -223,10 +217,9 @@ def _lowest(cohort: Cohort, goal: float, reference: float | None) -> tuple[np.nd
                 losses = _finite([lane.get(f"{split}/loss", np.inf) for lane in event.metrics])
                 if event.step == 1 and reference is None and isinstance(event, Measured):
                     start = losses
-                if isinstance(event, Evaluated) or event.complete:
-                    lowest = np.minimum(lowest, losses)
+                lowest = np.minimum(lowest, losses)
                 step = event.step
-            over = bool((lowest < goal * start).any()) or time.monotonic() - began > SECONDS
+            over = bool((lowest < goal * start).any()) or (step >= SOON and time.monotonic() - began > SECONDS)
             answer = Decision(stop=over)
     except StopIteration:
         return start, lowest, step

@@ -94,7 +94,7 @@ def test_a_sound_network_begins_by_guessing(task: Any, chance: float) -> None:
     ("factor", "verdict", "words"),
     [
         (16, "warn", ("the first steps only shrink the outputs",)),
-        (1000, "fail", ("the outputs are far too large",)),
+        (1000, "warn", ("draw the output layer's weights smaller",)),
         ("jnp.nan", "fail", ("the first loss is nan", "256 of 256 examples")),
     ],
 )

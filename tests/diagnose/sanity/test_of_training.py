@@ -179,7 +179,7 @@ class TestOverfitsOneBatch:
             "cannot fit even 16 examples",
             "see the checks above, and `dlx gradcheck`",
         )
-        assert finding.numbers["share"] == pytest.approx(1.0, abs=0.01)
+        assert finding.numbers["share"] >= 1  # no better than a guess
 
     def test_what_would_hold_it_back_is_off(self) -> None:
         checked = digits(
