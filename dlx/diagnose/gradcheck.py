@@ -128,12 +128,16 @@ class _Inspection:
                 f"the loss is {value} at the initial parameters, before any step: `dlx check` shows in which layer that begins"
             )
         apart, what = self._apart(start, both)
-        if apart <= self.tolerance:
-            first, apart, what = self._read(start, *both)
+        first, otherwise = self._read(start, *both) if apart <= self.tolerance else ([], 0.0)
+        if otherwise > self.tolerance:
+            apart, what = (
+                otherwise,
+                "compiled in two ways, it differs: by its type, or where numbers are equal but for rounding",
+            )
         if apart > self.tolerance:
             return ModeFound(self.mode, self.dtype, float(value), (), None, "", apart, what, self.estimators)
         point, there = self._beside(gradient)
-        second, *_ = self._read(point, *there)
+        second, _ = self._read(point, *there)
         whole = not gradient[self.leaves[-1].at].any() and not there[1][self.leaves[-1].at].any()
         readings = [_decisive(*readings) for readings in zip(first, second, strict=True)]
         if whole and readings[-1].verdict in ("kink", "undecidable"):
@@ -147,7 +151,7 @@ class _Inspection:
         for part in (1.0, 0.3, 0.1, 0.03, 0.0):
             point = self.function.beside(gradient, part)
             value, there = (np.asarray(x) for x in self.gradient(point))
-            if np.isfinite(value) and np.isfinite(there).all() >= np.isfinite(gradient).all():
+            if np.isfinite(value):
                 break
         return point, (value, there)
 
@@ -174,15 +178,17 @@ class _Inspection:
 
         return jax.lax.map(at, probes)
 
-    def _read(self, point: np.ndarray, value: np.ndarray, gradient: np.ndarray) -> tuple[list[LeafReading], float, str]:
-        """Each leaf's reading; and how far the losses lie apart from the one that was differentiated, and what that tells."""
+    def _read(self, point: np.ndarray, value: np.ndarray, gradient: np.ndarray) -> tuple[list[LeafReading], float]:
+        """Each leaf's reading; and how far the losses lie apart from the one that was differentiated.
+
+        The compiler makes two programs of one loss. If they are not of one mind, the gradient of the one says nothing of the other.
+        """
         slopes = self._slopes(point, gradient)
-        # The compiler made two programs of one loss. If they are not of one mind, the gradient of the one says nothing of the other.
-        apart = _distance([value], [np.asarray(slopes[0].center)])
         noise = rounding(slopes, EPSILON[self.exact])
+        center = np.asarray(slopes[0].center)
+        apart = _distance([value], [center]) if abs(value - center) > 100 * noise else 0.0
         largest = max(float(np.linalg.norm(s.analytic[np.isfinite(s.analytic)])) for s in slopes)
-        said = "compiled in two ways, it differs: by a comparison of numbers that are equal but for rounding, or by its type"
-        return [read(s, noise, EPSILON[self.dtype], largest) for s in slopes], apart, said if apart > self.tolerance else ""
+        return [read(s, noise, EPSILON[self.dtype], largest) for s in slopes], apart
 
     def _slopes(self, point: np.ndarray, gradient: np.ndarray) -> list[Slopes]:
         steps = np.asarray(LADDER)
