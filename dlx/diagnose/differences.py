@@ -21,7 +21,7 @@ DOUBTS = 10
 RESOLVED = 1e-2
 """Differences that are less certain than this share of the gradient could not show a wrong factor."""
 STEEP = 10
-"""At a kink any slope up to so many times those to both sides is a convention."""
+"""At a kink any slope up to so many times those to both sides is a convention. (Of a sum of kinks it need not lie between them.)"""
 ROUNDED = 10
 """So many units of rounding of the largest gradient may be in a small one, where parts of that size cancel."""
 FAINT, NEAR = 5e-3, 0.1
@@ -113,8 +113,8 @@ def _verdict(
     if off <= bound * (a + n) and unsure <= RESOLVED * (a + n):
         return "right", ""
     share = bound * (a + n) / len(analytic) ** 0.5
-    kinked, sane = _kinks(slopes, noise, share)
-    if (apart[~sane] > share).any():
+    kinked, steepest = _kinks(slopes, noise, share)
+    if kinked.any() and a > STEEP * steepest:
         return "wrong", "it is many times the slopes to both sides of a kink"
     # Each direction by itself: one in which the loss jumps must not excuse another.
     contradicts = np.isfinite(doubt) & (apart > np.maximum(share, DOUBTS * (doubt + slopes.rounded))) & ~kinked
@@ -157,9 +157,9 @@ def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.where(np.isfinite(value), value, 0.0), np.take_along_axis(doubt, best, 1)[:, 0], step
 
 
-def _kinks(slopes: Slopes, noise: float, least: float) -> tuple[np.ndarray, np.ndarray]:
+def _kinks(slopes: Slopes, noise: float, least: float) -> tuple[np.ndarray, float]:
     """In which directions the slopes to both sides differ by more than `least` however small the step, and not by curvature or
-    rounding (D,); and in which the gradient's slope is no more than some times as steep as those (D,), as any convention would be.
+    rounding (D,); and the norm of the steeper ones of the two.
 
     Of a smooth function |f(h) - 2 f(0) + f(-h)| / h falls with h until it is rounding; at a kink it stays.
     """
@@ -169,9 +169,8 @@ def _kinks(slopes: Slopes, noise: float, least: float) -> tuple[np.ndarray, np.n
     at = (gap + rounded).argmin(1)[:, None]
     gap, ahead, behind = (np.take_along_axis(x, at, 1)[:, 0] for x in (gap, ahead, behind))
     rounded = rounded[at[:, 0]]
-    kinked = (gap > 100 * rounded) & (gap > least)
-    steepest = np.maximum(np.abs(ahead), np.abs(behind))
-    return kinked, ~kinked | (np.abs(slopes.analytic) <= STEEP * (steepest + rounded))
+    steepest = np.maximum(np.abs(ahead), np.abs(behind)) + rounded
+    return (gap > 100 * rounded) & (gap > least), float(np.linalg.norm(steepest))
 
 
 def _order(slopes: Slopes, noise: float, epsilon: float) -> float | None:

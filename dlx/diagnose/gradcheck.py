@@ -100,8 +100,9 @@ class _Inspection:
     def __init__(self, function: LossFunction, mode: Mode, train: bool, expression: ClosedJaxpr, check: GradCheck) -> None:
         self.function, self.mode, self.check = function, mode, check
         self.train, self.expression = train, expression
-        loss = self._of_order(evaluated(expression))
-        self.low = loss if check.dtype == "float64" else self._of_order(function.loss(train=train, dtype=check.dtype))
+        # What is differentiated is traced anew: a custom rule's backward pass may refer to what else was traced with it.
+        self.low = self._of_order(function.loss(train=train, dtype=check.dtype))
+        loss = evaluated(expression) if check.order == 1 else self._of_order(function.loss(train=train))
         self.exact = coarsest(expression)  # a network may compute in float32, whatever is asked of it
         self.dtype = max(self.exact, check.dtype, key=lambda name: EPSILON[name])
         self.tolerance = tolerance(EPSILON[self.dtype])

@@ -135,7 +135,7 @@ def checked(config: Experiment, dataset: Dataset, **settings: Any) -> GradientsF
 
 
 # What was hardest of the first 200: initial zeros, ties of pixels in pooling and shifting, gradients that cancel or all but vanish.
-SEEDS = (1, 3, 7, 9, 101, 105, 106, 107, 111, 112, 118, 119)
+SEEDS = (1, 3, 7, 9, 78, 101, 105, 106, 107, 111, 112, 118, 119)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -158,8 +158,10 @@ def test_a_random_network_is_right_in_the_numbers_of_training(seed: int, dtype: 
     assert checked(*drawn(seed), dtype=dtype).ok
 
 
-def test_a_random_network_is_right_in_second_order() -> None:
-    assert checked(*drawn(101), order=2).ok
+@pytest.mark.parametrize("seed", [101, 405])
+def test_a_random_network_is_right_in_second_order(seed: int) -> None:
+    """In the second one pooling lost its maxima: the compiler had computed the image twice, with other rounding."""
+    assert checked(*drawn(seed), order=2).ok
 
 
 @pytest.mark.parametrize(

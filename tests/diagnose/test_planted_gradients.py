@@ -488,3 +488,24 @@ def test_one_wrong_number_of_a_large_kernel_is_found(full: bool, excess: float, 
     )
     assert found.ok == (excess == 0)
     assert wrong(found) == ({"large"} if excess else set())
+
+
+def test_a_rule_may_refer_to_what_was_traced_with_it(tmp_path: Path) -> None:
+    found = checked(
+        planted(
+            tmp_path,
+            """
+            class Net(nnx.Module):
+                def __init__(self, in_features, out_features, *, rngs):
+                    self.out = nnx.Linear(in_features, out_features, rngs=rngs)
+                    kept = jax.random.bernoulli(rngs.other(), 0.5, (out_features,))  # an array of the same trace
+                    self.masked = jax.custom_vjp(lambda y: y * kept)
+                    self.masked.defvjp(lambda y: (y * kept, None), lambda _, g: (g * kept,))
+
+                def __call__(self, x):
+                    return self.masked(self.out(x)) + self.out(x)
+            """,
+        )
+    )
+    assert found.ok
+    assert {leaf.reading.verdict for leaf in leaves(found).values()} == {"right"}
