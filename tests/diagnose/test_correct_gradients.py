@@ -4,6 +4,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -158,7 +159,13 @@ def test_a_random_network_is_right_in_the_numbers_of_training(seed: int, dtype: 
     assert checked(*drawn(seed), dtype=dtype).ok
 
 
-@pytest.mark.parametrize("seed", [101, 405])
+OLD_XLA = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11),
+    reason="XLA of JAX 0.10 computes an image twice, and tied pixels have another first one then",
+)
+
+
+@pytest.mark.parametrize("seed", [101, pytest.param(405, marks=OLD_XLA)])
 def test_a_random_network_is_right_in_second_order(seed: int) -> None:
     """In the second one pooling lost its maxima: the compiler had computed the image twice, with other rounding."""
     assert checked(*drawn(seed), order=2).ok
