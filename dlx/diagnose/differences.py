@@ -69,7 +69,9 @@ class LeafReading:
 
 
 def rounding(slopes: Sequence[Slopes], epsilon: float) -> float:
-    """The absolute error of one loss that is computed with this unit of rounding: the median of what is left of second differences where the step is smallest."""
+    """The absolute error of one loss that is computed with this unit of rounding: at least the median of what is left of second
+    differences where the step is smallest.
+    """
     left = np.concatenate([np.abs(s.plus[:, -1] - 2 * s.center + s.minus[:, -1]) for s in slopes])
     return max(float(np.median(left)), epsilon * abs(slopes[0].center))
 
@@ -126,8 +128,8 @@ def _verdict(
         return "undecidable", f"the loss jumps or is not finite near by: differences settle at no step; the gradient is {a:.1e}"
     rounding = float(np.linalg.norm(slopes.rounded)) + ROUNDED * epsilon * largest
     what, by = ("gradient", rounding) if rounding > unsure else ("loss", unsure)
-    share = f"{100 * by / max(a, n):.2g} % of it" if max(a, n) else f"{by:.0e}"
-    return "undecidable", f"it is small beside the rounding of the {what}: the comparison is uncertain by {share}"
+    much = f"{100 * by / max(a, n):.2g} % of it" if max(a, n) else f"{by:.0e}"
+    return "undecidable", f"it is small beside the rounding of the {what}: the comparison is uncertain by {much}"
 
 
 def _best(slopes: Slopes, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

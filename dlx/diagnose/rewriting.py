@@ -1,7 +1,7 @@
 """Losses rewritten, as JAX's own expressions: without custom reverse-mode rules, or with straight-through estimators held still."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,13 @@ from jax.core import ShapedArray
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun, jaxprs_in_params
 from jax.extend.core.primitives import closed_call_p, custom_vjp_call_p
 
+from dlx.diagnose.gradients import EPSILON
 from dlx.nn.estimator import passed_straight_through
 
 Vector = jax.Array | np.ndarray
 Loss = Callable[[Vector], jax.Array]
 Rewrite = Callable[[JaxprEqn], Any]
 """From a call of a `jax.custom_vjp` function to the expression in its place, or None to leave it."""
-_PRECISIONS: Final = {name: float(jnp.finfo(name).eps) for name in ("float64", "float32", "float16", "bfloat16")}
 _POINTS = "points"
 """The axis along which a loss is evaluated at two points at once."""
 
@@ -44,15 +44,19 @@ def plain(loss: Loss, x: Vector) -> Loss:
     return evaluated(_rewritten(traced(loss, x), lambda call: call.params["call_jaxpr"]))
 
 
-def estimators(expression: ClosedJaxpr) -> int:
-    """At how many places a loss uses `dlx.nn.straight_through`."""
-    return _count(expression)
+def estimators(expression: Any) -> int:
+    """At how many places a loss uses `dlx.nn.straight_through`: not in the bodies of other custom rules, which are not rewritten."""
+    return sum(
+        _is_estimator(equation)
+        if equation.primitive is custom_vjp_call_p
+        else sum(map(estimators, jaxprs_in_params(equation.params)))
+        for equation in _open(expression).eqns
+    )
 
 
 def coarsest(expression: ClosedJaxpr) -> str:
     """The floating-point type of least precision in which a loss computes anything of its argument: `float64`, unless it casts."""
-    found = {"float64": _PRECISIONS["float64"]} | _types(expression, [True])
-    return max(found, key=lambda name: found[name])
+    return max({"float64"} | _types(expression, [True]), key=lambda name: EPSILON[name])
 
 
 def held_still(expression: ClosedJaxpr) -> Callable[[Vector, Vector], jax.Array]:
@@ -72,9 +76,9 @@ def held_still(expression: ClosedJaxpr) -> Callable[[Vector, Vector], jax.Array]
     return lambda where, x: jax.vmap(both, axis_name=_POINTS)(jnp.stack([where, x]))[1]
 
 
-def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:
-    """The known floating-point types, with their precision, of what is computed from those inputs of an expression that `depends`."""
-    jaxpr, found = _open(value), {}
+def _types(value: Any, depends: Sequence[bool]) -> set[str]:
+    """The known floating-point types of what is computed from those inputs of an expression that `depends`."""
+    jaxpr, found = _open(value), set[str]()
     marked = {id(variable) for variable, marks in zip(jaxpr.invars, depends, strict=True) if marks}
     for equation in jaxpr.eqns:
         inputs = [id(variable) in marked for variable in equation.invars]
@@ -84,7 +88,7 @@ def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:
         arrays = [(id(v), v.aval) for v in equation.outvars if isinstance(v.aval, ShapedArray)]
         types = {key: str(aval.dtype) for key, aval in arrays if jnp.issubdtype(aval.dtype, jnp.floating)}
         marked |= types.keys()
-        found |= {name: _PRECISIONS[name] for name in types.values() if name in _PRECISIONS}
+        found |= EPSILON.keys() & types.values()
         for inner in jaxprs_in_params(equation.params):
             count = len(_open(inner).invars)
             found |= _types(inner, inputs if len(inputs) == count else [True] * count)
@@ -94,16 +98,6 @@ def _types(value: Any, depends: Sequence[bool]) -> dict[str, float]:
 def _is_estimator(call: JaxprEqn) -> bool:
     inner = call.params["call_jaxpr"]
     return _open(inner).debug_info.func_name == passed_straight_through.__name__
-
-
-def _count(value: Any) -> int:
-    """Without those in the bodies of other custom rules, which are not rewritten."""
-    return sum(
-        _is_estimator(equation)
-        if equation.primitive is custom_vjp_call_p
-        else sum(map(_count, jaxprs_in_params(equation.params)))
-        for equation in _open(value).eqns
-    )
 
 
 def _open(value: Any) -> Jaxpr:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from types import new_class
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from flax import nnx
 
 from dlx.config.model import ModelConfig
 from dlx.models import build, call, set_mode
+from dlx.models.calls import watch_calls
 from dlx.models.shapes import Features
 
 Path = tuple[Hashable, ...]
@@ -70,17 +70,5 @@ def _parameters(model: nnx.Module, modules: dict[Path, nnx.Module]) -> Counter[P
 
 
 def _watch(module: nnx.Module, report: Callable[[Shape], Any]) -> None:
-    """Makes this one instance report the shape of each output.
-
-    Python looks `__call__` up in the class, so the instance gets a class of its own; the original, which other networks
-    share, stays as it is.
-    """
-    original = type(module)
-
-    def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
-        output = original.__call__(self, *args, **kwargs)
-        report(next((leaf.shape[1:] for leaf in jax.tree.leaves(output)), ()))
-        return output
-
-    watching = new_class(original.__name__, (original,), exec_body=lambda namespace: namespace.update(__call__=watched))
-    object.__setattr__(module, "__class__", watching)
+    """Makes this one instance report the shape of each output."""
+    watch_calls(module, lambda _: None, lambda output: report(next((leaf.shape[1:] for leaf in jax.tree.leaves(output)), ())))

@@ -36,13 +36,15 @@ def duplicates(subject: Subject) -> Finding:
     parts = {name: part for name, part in every_part(subject).items() if name != "train"}
     if not parts:
         return Finding("skip", "does not apply: nothing is held out")
-    known = set(digests(whole.train.inputs))
+    rows = digests(whole.train.inputs)
+    known, pairs = set(rows), set(_pairs(rows, whole.train))
     distinct = len(known) / len(whole.train)
     problems: list[Problem] = []
     numbers: dict[str, float | int] = {"distinct": distinct}
     for name, part in parts.items():
-        copies = part.take(np.flatnonzero([digest in known for digest in digests(part.inputs)]))
-        count, same = len(copies), _same_targets(copies, whole.train)
+        held_out = digests(part.inputs)
+        count = sum(digest in known for digest in held_out)
+        same = sum(pair in pairs for pair in _pairs(held_out, part))
         near = _near_copies(subject, part)
         numbers |= {f"{name}_copies": count, f"{name}_same_target": same, f"{name}_near_copies": near}
         if count:
@@ -95,16 +97,9 @@ def statistics(subject: Subject) -> Finding:
     return finding_of(problems, f"no feature is scaled by what is in {others}", numbers)
 
 
-def _same_targets(copies: Part, train: Part) -> int:
-    """How many of the copies have the target of a training row with their inputs."""
-    if not len(copies):
-        return 0
-
-    def pairs(part: Part) -> list[tuple[bytes, bytes]]:
-        return [(digest, target.tobytes()) for digest, target in zip(digests(part.inputs), part.targets, strict=True)]
-
-    known = set(pairs(train))
-    return sum(pair in known for pair in pairs(copies))
+def _pairs(rows: list[bytes], part: Part) -> list[tuple[bytes, bytes]]:
+    """The digests of a part's inputs, each with its target."""
+    return [(digest, target.tobytes()) for digest, target in zip(rows, part.targets, strict=True)]
 
 
 def _said(name: str, examples: int, count: int, same: int) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd
-from types import new_class
 from typing import Any
 
 import jax
@@ -11,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.extend.core import get_opaque_trace_state
+
+from dlx.models.calls import watch_calls
 
 SAMPLE = 4096
 """Values of a layer that are kept, at most."""
@@ -40,8 +41,7 @@ def watch(
     `called` gets the path of every module that is called, wherever that happens.
 
     Reported are arrays (b, ..., units) of floats, for each module only at its first call, and nothing of what happens inside
-    another transformation, such as the scan of a recurrent layer: values cannot leave that. Each instance gets a class of its own, as
-    in `models.summary`; the original, which other networks share, stays as it is.
+    another transformation, such as the scan of a recurrent layer: values cannot leave that.
     """
     modules: dict[Sequence[Any], nnx.Module] = dict(nnx.iter_modules(model))
     parents = {path[:depth] for path in modules for depth in range(len(path))}
@@ -75,18 +75,14 @@ def _watch(
     tell: Callable[[str, bool, Any, set[bool]], None],
     called: Callable[[str], None],
 ) -> None:
-    original, told = type(module), set[bool]()
+    told = set[bool]()
 
-    def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+    def before(args: tuple[Any, ...]) -> None:
         called(path)
         if innermost:
             tell(path, False, args, told)
-        output = original.__call__(self, *args, **kwargs)
-        tell(path, True, output, told)
-        return output
 
-    watching = new_class(original.__name__, (original,), exec_body=lambda namespace: namespace.update(__call__=watched))
-    object.__setattr__(module, "__class__", watching)
+    watch_calls(module, before, lambda output: tell(path, True, output, told))
 
 
 def _trace() -> Any:
