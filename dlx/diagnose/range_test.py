@@ -14,10 +14,9 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.config.averaging import NoAveraging
-from dlx.config.duration import Duration
 from dlx.config.schedule import Constant, Ramp, ScheduleFree
 from dlx.data import Dataset
+from dlx.diagnose.brief import briefly
 from dlx.diagnose.range_curve import RangeCurve, RangeTest
 from dlx.diagnose.suggest import end_of, smooth
 from dlx.engine import Cohort, Progress
@@ -126,19 +125,9 @@ def _tried(config: Experiment, test: RangeTest, seed: int, rate: float) -> Exper
         schedule = Ramp(to=test.highest / test.lowest, shape="linear" if test.linear else "exponential")
     else:
         steps, every, schedule = test.steps, max(1, -(-test.steps // MEASUREMENTS)), Constant()
-    train = config.train.model_copy(
-        update={
-            "duration": Duration(steps, "steps"),
-            "evaluate_every": Duration(every, "steps"),
-            "patience": None,
-            "monitor": None,
-            "seed": (config.train.seed + seed) % 2**32,
-        }
-    )
     free = isinstance(config.schedule, ScheduleFree)
     optimizer = (without_momentum(config.optimizer) if free else config.optimizer).model_copy(update={"lr": float(rate)})
-    plain = {"schedule": schedule, "averaging": NoAveraging(), "replay": ()}
-    return config.model_copy(update={"train": train, "optimizer": optimizer, **plain})
+    return briefly(config, schedule, steps, every, seed).model_copy(update={"optimizer": optimizer})
 
 
 def _smoothed(losses: np.ndarray, test: RangeTest) -> np.ndarray:

@@ -10,11 +10,10 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.config.averaging import NoAveraging
-from dlx.config.duration import Duration
 from dlx.config.schedule import Constant, ScheduleConfig, ScheduleFree
 from dlx.data import Dataset, some_rows
 from dlx.data.dataset import Part
+from dlx.diagnose.brief import briefly
 from dlx.engine import Cohort, Progress
 from dlx.events import Decision, Evaluated, Event, Measured
 from dlx.experiment.assemble import Assembly, assemble, plan_for
@@ -120,16 +119,7 @@ def under(config: Experiment, steps: int, seed: int = 0, every: int | None = Non
         schedule = Constant()
     elif isinstance(config.schedule, ScheduleFree):
         schedule = config.schedule
-    train = config.train.model_copy(
-        update={
-            "duration": Duration(steps, "steps"),
-            "evaluate_every": Duration(every or steps, "steps"),
-            "patience": None,
-            "monitor": None,
-            "seed": (config.train.seed + seed) % 2**32,
-        }
-    )
-    return config.model_copy(update={"train": train, "schedule": schedule, "averaging": NoAveraging(), "replay": ()})
+    return briefly(config, schedule, steps, every or steps, seed)
 
 
 def sized(config: Experiment, batch: int | str) -> Experiment:
