@@ -1,0 +1,139 @@
+"""What an evaluation found: plain numbers and NumPy arrays, for the tables, the report page and JSON. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlx.data.dataset import TargetKind
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric with the limits of its 95 % bootstrap interval; None where none was drawn. NaN where it is not defined."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of one set of examples."""
+
+    overall: Mapping[str, Measure]
+    """By metric name, without the split: `accuracy`, `roc_auc_macro`, `rmse`. The one to judge by comes first."""
+    each: Mapping[str, Sequence[Measure]]
+    """By metric name, one value for each class, label or number: `precision`, `support`."""
+    confusion: np.ndarray | None = None
+    """(true classes, predicted classes) int64 counts; None but for classes."""
+    reliability: "Reliability | None" = None
+    """None for numbers."""
+    residuals: "Residuals | None" = None
+    """None but for numbers."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often the network is right when it is so sure: equally wide bins of confidence (bins,). Empty bins have count 0, NaN else.
+
+    For classes the confidence is that of the predicted one; for labels that of each label by itself.
+    """
+
+    edges: np.ndarray
+    """(bins + 1,) from 0 to 1."""
+    confidence: np.ndarray
+    """(bins,) the mean confidence."""
+    right: np.ndarray
+    """(bins,) the share that is right (labels: that is 1)."""
+    count: np.ndarray
+    """(bins,) int64."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Prediction minus truth, in the data's own units."""
+
+    quantiles: Mapping[str, Sequence[float]]
+    """By the name of the quantile, such as `0.05`, one value for each number."""
+    predicted: np.ndarray
+    """(points, numbers) of at most 2,000 examples, for a picture."""
+    actual: np.ndarray
+    """(points, numbers) of the same."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example, shown because the network is most wrong about it."""
+
+    row: int
+    """Its number in the part that was judged, from 0."""
+    loss: float
+    truth: str
+    predicted: str
+    confidence: float | None
+    """The probability of what was predicted; None for numbers."""
+    picture: np.ndarray | None = None
+    """(height, width, channels) uint8, for images."""
+    saliency: Mapping[str, np.ndarray] | None = None
+    """By method (`gradient`, `smoothgrad`, `integrated gradients`) (height, width) float32 of 0..1, for images."""
+    columns: Mapping[str, str] | None = None
+    """For tables: the row as it was read, by column."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The examples with one value of a column, or with values in one interval of it."""
+
+    column: str
+    value: str
+    """Such as `Female`, `[25, 31)`, `missing`."""
+    examples: int
+    overall: Mapping[str, Measure]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """By how much the headline metric gets worse when a column's values are shuffled among the examples (Breiman 2001)."""
+
+    column: str
+    mean: float
+    """The mean of several shuffles; positive is worse, whatever the metric's sense."""
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that an evaluation of one run on one set of examples found."""
+
+    run: str
+    name: str | None
+    data: str
+    """The data set's name, or the file."""
+    split: str
+    """`test`, `validation`, `train`, `all`."""
+    examples: int
+    target: TargetKind
+    classes: tuple[str, ...]
+    """The names of classes or labels; for numbers the names of the targets."""
+    step: int
+    """Of the weights that were judged."""
+    device: str
+    scores: Scores
+    headline: str
+    """The metric to judge by."""
+    maximize: bool
+    resamples: int
+    """How many bootstrap resamples the intervals are from; 0 for none."""
+    baselines: Mapping[str, Mapping[str, float]]
+    """By simple model (`majority`, `logistic regression`, `boosted trees`) its overall metrics on the same examples."""
+    slices: tuple[Slice, ...]
+    worst: tuple[Example, ...]
+    importance: tuple[Importance, ...]
+    warnings: tuple[str, ...]
+    """One sentence each: drifted inputs, classes without an example."""
+    seconds: Mapping[str, float]
+    """By phase."""
+    extra: Mapping[str, Any]
+    """What else the task tells; empty for classes, labels and numbers."""
