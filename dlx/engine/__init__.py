@@ -2,6 +2,7 @@
 
 from dlx.engine.checkpoint import newest_checkpoint as newest_checkpoint
 from dlx.engine.checkpoint import newest_step as newest_step
+from dlx.engine.checkpoint import read_weights as read_weights
 from dlx.engine.checkpoint import write_atomically as write_atomically
 from dlx.engine.cohort import RAW as RAW
 from dlx.engine.cohort import TRAIN_SAMPLE as TRAIN_SAMPLE
@@ -11,6 +12,9 @@ from dlx.engine.cohort import Progress as Progress
 from dlx.engine.cohort import park_lanes as park_lanes
 from dlx.engine.cohort import save_lanes as save_lanes
 from dlx.engine.feed import make_feed as make_feed
+from dlx.engine.forward import Forward as Forward
+from dlx.engine.forward import predict as predict
+from dlx.engine.forward import weights_template as weights_template
 from dlx.engine.lanes import register_configs as register_configs
 from dlx.engine.lanes import stack as stack
 from dlx.engine.lanes import structure as structure

@@ -64,14 +64,28 @@ def read_checkpoint(folder: Path, template: Any) -> Checkpoint:
     return Checkpoint(state["step"], _shaped(arrays, template, path), state["numbers"], state["pending"], damaged)
 
 
-def read_weights(folder: Path, template: Any) -> Any:
+@dataclass(frozen=True)
+class Weights:
+    """The best weights of a run so far, and whence they come."""
+
+    tree: Any
+    step: int
+    """At which they were found to be the best; -1 where none were scored yet."""
+    path: Path
+    digest: str
+    """Of the weights: equal ones have equal digests."""
+    damaged: tuple[str, ...]
+    """Newer files that could not be read, where this one was."""
+
+
+def read_weights(folder: Path, template: Any) -> Weights:
     """The best weights alone of the newest intact checkpoint, as a pytree like `template` (whose leaves carry a lane axis).
 
     However they were trained: the optimizer's state is not looked at. Raises `DataError` as `read_checkpoint`.
     """
-    path, arrays, _, _ = _newest_intact(folder)
+    path, arrays, state, damaged = _newest_intact(folder)
     best = {name.removeprefix("1/"): array for name, array in arrays.items() if name.startswith("1/")}
-    return _shaped(best, template, path)
+    return Weights(_shaped(best, template, path), state["numbers"]["best_step"], path, _digest(best, ""), damaged)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -109,7 +109,7 @@ class Cohort:
 
         Raises `DataError` when there is none, or when it is of another architecture.
         """
-        weights = read_weights(folder, judged(self.program.lane_state.learner))
+        weights = read_weights(folder, judged(self.program.lane_state.learner)).tree
         progress = yield from self.start()
         learner = self.program.join([weights] * self.lanes)
         lanes = progress.lanes._replace(learner=progress.lanes.learner._replace(params=learner.params, rest=learner.rest))

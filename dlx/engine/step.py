@@ -14,8 +14,12 @@ from dlx.tasks import Batch, LearnerState, Sums, Task
 
 def take(data: DeviceData, rows: jax.Array, weight: jax.Array) -> Batch:
     """The examples of the given row numbers (b,), standardized."""
-    inputs = (data.inputs[rows].astype(jnp.float32) - data.mean) * data.inverse_std  # (b, ...)
-    return Batch(inputs, data.targets[rows], weight)
+    return Batch(standardized(data.inputs[rows], data.mean, data.inverse_std), data.targets[rows], weight)
+
+
+def standardized(inputs: jax.Array, mean: jax.Array, inverse_std: jax.Array) -> jax.Array:
+    """Raw inputs (b, ...) as a network sees them, float32. `mean` and `inverse_std` are of the last axis."""
+    return (inputs.astype(jnp.float32) - mean) * inverse_std
 
 
 @jax.custom_batching.custom_vmap

@@ -53,6 +53,10 @@ class Regression:
             }
         return sums
 
+    def said(self, outputs: jax.Array) -> jax.Array:
+        """Standardized numbers (b, outputs) in the data's own units."""
+        return outputs * self.std + self.mean
+
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """rmse; with the full sums also mae and r2. Means over the outputs, as scikit-learn's uniform average."""
         count, std = float(sums["count"]), self.std.astype(np.float64)

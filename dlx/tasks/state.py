@@ -68,6 +68,12 @@ class Task(Protocol):
         """Scores one batch; `state.opt` and `state.average` are not looked at."""
         ...
 
+    def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
+        """What the network says of standardized inputs (b, ...): (b, outputs) logits of classes or labels, or numbers in the data's
+        own units. `state.opt` and `state.average` are not looked at.
+        """
+        ...
+
     def averaged(self, state: LearnerState) -> LearnerState:
         """The learner with its averaged weights, where it averages them, in place of the raw ones."""
         ...

@@ -52,6 +52,10 @@ class Problem(Protocol):
         """Metrics of merged sums."""
         ...
 
+    def said(self, outputs: jax.Array, /) -> jax.Array:
+        """The network's outputs (b, outputs) as a prediction is handed on: logits as they are, numbers in the data's own units."""
+        ...
+
 
 class Supervised:
     """Loss, gradient, Optax: the update that all supervised problems share."""
@@ -100,6 +104,11 @@ class Supervised:
         """Scores a batch with dropout off and the running statistics of batch normalization."""
         outputs, _ = self.network.apply(config, state.params, state.rest, batch.inputs, key, train=False)
         return self._score(config, outputs, batch, full=True)
+
+    def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
+        """Logits, or numbers in the data's own units, (b, outputs), with dropout off and the running statistics."""
+        outputs, _ = self.network.apply(config, state.params, state.rest, inputs, key, train=False)
+        return self.problem.said(outputs)
 
     def averaged(self, state: LearnerState) -> LearnerState:
         """The learner with its averaged weights, where it averages them, in place of the raw ones."""
