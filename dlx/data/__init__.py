@@ -3,17 +3,25 @@
 from typing import assert_never
 
 from dlx.config.data import Adult, Cifar10, Csv, DataConfig, Digits, FashionMnist, ImageFolder, Mnist, Npz, Parquet, PythonData
+from dlx.data.chunks import BadRow as BadRow
+from dlx.data.chunks import Chunk as Chunk
+from dlx.data.chunks import OnBad as OnBad
 from dlx.data.dataset import Dataset as Dataset
 from dlx.data.dataset import Part as Part
 from dlx.data.dataset import Scaling as Scaling
 from dlx.data.dataset import Spec as Spec
 from dlx.data.dataset import TargetKind as TargetKind
+from dlx.data.incoming import stream as stream
+from dlx.data.labelled import read_labelled as read_labelled
 from dlx.data.order import batch_rows as batch_rows
 from dlx.data.order import some_rows as some_rows
+from dlx.data.preparation import Preparation as Preparation
 
 
-def load(config: DataConfig, target: TargetKind | None = None) -> Dataset:
+def load(config: DataConfig, target: TargetKind | None = None, *, keep_rows: bool = False) -> Dataset:
     """Read the source that `config` names. `target` is what the task predicts; None infers it from the data.
+
+    `keep_rows` keeps the rows of a table as they were read (`Part.rows`); arrays and images have none.
 
     Raises `MissingInputError` for what is not there, `DataError` for what cannot be used, `ConfigError` for a task
     that does not suit the source, `RunFailedError` when the user's own loader raises.
@@ -35,11 +43,11 @@ def load(config: DataConfig, target: TargetKind | None = None) -> Dataset:
         case Adult():
             from dlx.data.adult import load_adult
 
-            return load_adult(config, target)
+            return load_adult(config, target, keep_rows=keep_rows)
         case Csv() | Parquet():
             from dlx.data.table import load_table
 
-            return load_table(config, target)
+            return load_table(config, target, keep_rows=keep_rows)
         case Npz():
             from dlx.data.npz import load_npz
 

@@ -9,7 +9,7 @@ import numpy as np
 from dlx.config.data import DataCommon
 from dlx.data.dataset import Dataset, Part, TargetKind
 from dlx.data.finish import finish, strata
-from dlx.data.scaling import fit_scaling, fixed_scaling
+from dlx.data.scaling import fixed_scaling, measure, scaling_from
 from dlx.data.split import divide
 from dlx.data.target import ARRAY_CLASSES, Targets, encode_targets
 from dlx.errors import ConfigError, DataError
@@ -60,9 +60,10 @@ def from_arrays(arrays: Arrays, config: DataCommon, kind: TargetKind | None) -> 
     train = pool.take(division.train)
     validation = parts["validation"] if "validation" in parts else pool.take(division.validation)
     test = parts["test"] if "test" in parts else pool.take(division.test)
-    scaling = fit_scaling(train.inputs) if config.standardize else fixed_scaling(train.inputs, arrays.pixel_range)
+    moments = measure(train.inputs)
+    scaling = scaling_from(moments) if config.standardize else fixed_scaling(train.inputs, arrays.pixel_range)
     report = (*arrays.report, *dict.fromkeys(notes), *targets.report)
-    return finish(arrays.name, targets, (train, validation, test), scaling, arrays.preprocessing, report)
+    return finish(arrays.name, targets, (train, validation, test), scaling, moments, arrays.preprocessing, report)
 
 
 def check_inputs(x: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
@@ -70,6 +71,18 @@ def check_inputs(x: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
 
     Raises `DataError`, beginning with `where`, when there are no examples, no numbers, or NaN or infinite ones.
     """
+    rows = shape_inputs(x, where, notes)
+    if len(bad := unusable_rows(rows)):
+        count = rows.size - np.count_nonzero(np.isfinite(rows))
+        raise DataError(
+            f"{where} have {count:,} values that are NaN or infinite, in {len(bad):,} rows, the first in row {bad[0]:,}: "
+            "fill them in or take the rows out"
+        )
+    return rows
+
+
+def shape_inputs(x: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
+    """As `check_inputs`, but values may be NaN or infinite."""
     if x.dtype.kind not in "biuf":
         raise DataError(f"{where} are of type {x.dtype}: they must be numbers")
     if x.ndim < 2 or not x.size:
@@ -89,17 +102,15 @@ def check_inputs(x: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
         )
     if x.dtype == np.uint8 and x.ndim == 4:
         return x
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is told below
-        rows = x.astype(np.float32, copy=False)
-    finite = np.isfinite(rows)
-    if not finite.all():
-        bad = np.flatnonzero(~finite.reshape(len(rows), -1).all(axis=1))
-        count = finite.size - np.count_nonzero(finite)
-        raise DataError(
-            f"{where} have {count:,} values that are NaN or infinite, in {len(bad):,} rows, the first in row {bad[0]:,}: "
-            "fill them in or take the rows out"
-        )
-    return rows
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return x.astype(np.float32, copy=False)
+
+
+def unusable_rows(inputs: np.ndarray) -> np.ndarray:
+    """The numbers of the rows of `inputs` (n, ...) with values that are NaN or infinite."""
+    if inputs.dtype == np.uint8 or (finite := np.isfinite(inputs)).all():
+        return np.arange(0)
+    return np.flatnonzero(~finite.reshape(len(inputs), -1).all(axis=1))
 
 
 def _same_lengths_and_shapes(name: str, inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> None:

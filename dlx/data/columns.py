@@ -43,7 +43,10 @@ class Number:
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, outputs) float32."""
-        values = as_numbers(column)
+        return self.encode_numbers(as_numbers(column))
+
+    def encode_numbers(self, values: np.ndarray) -> np.ndarray:
+        """(n, outputs) float32 of (n,) float64, where what is not finite is missing."""
         missing = ~np.isfinite(values)
         filled = np.where(missing, self.median, values)
         curve = np.log1p(np.maximum(filled, 0)) if self.log else filled
@@ -72,7 +75,7 @@ class Flag:
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, outputs) float32 of 0 and 1."""
         text = as_text(column).str.lower()
-        true = text.isin(("true", "1")).to_numpy()
+        true = text.isin(("true", "1", "1.0")).to_numpy()
         return np.column_stack([true, column.isna()] if self.marks_missing else [true]).astype(np.float32)
 
 
@@ -169,19 +172,19 @@ def as_numbers(column: pd.Series) -> np.ndarray:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Each value as text, so that 1, 1.0 and "1" are one category. Missing ones become "<NA>"."""
+    """Each value as text, so that 1, 1.0 and "1" are one category, whatever the others are. Missing ones become "<NA>"."""
+    text = column.astype("string")
     if pd.api.types.is_float_dtype(column):
-        whole = column.dropna()
-        if (whole.abs() < 2**53).all() and (whole == whole.round()).all():
-            column = column.astype("Int64")
-    return column.astype("string").fillna("<NA>").str.strip()
+        whole = ((column.abs() < 2**53) & (column == column.round())).fillna(False)
+        text = text.mask(whole, column.where(whole).astype("Int64").astype("string"))
+    return text.fillna("<NA>").str.strip()
 
 
 def as_times(column: pd.Series, format: str | None) -> pd.Series:
-    """Each value as a time in UTC, NaT where it is none."""
-    if format is None:
+    """Each value as a time in UTC, NaT where it is none. Without a format text is read as ISO 8601."""
+    if format is None and pd.api.types.is_datetime64_any_dtype(column):
         return pd.to_datetime(column, errors="coerce", utc=True)
-    return pd.to_datetime(column.astype("string"), format=format, errors="coerce", utc=True)
+    return pd.to_datetime(column.astype("string"), format=format or "ISO8601", errors="coerce", utc=True)
 
 
 def date_part(times: pd.Series, part: DatePart) -> pd.Series:

@@ -5,9 +5,12 @@ Nothing here knows where the data came from, and nothing later needs to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:  # pandas takes as long to import as a digits run takes
+    import pandas as pd
 
 TargetKind = Literal["class", "labels", "number"]
 """What is predicted: one class of several, any number of 0/1 labels, or one or several numbers."""
@@ -23,6 +26,9 @@ class Part:
 
     inputs: np.ndarray
     targets: np.ndarray
+    rows: "pd.DataFrame | None" = None
+    """The rows as they were read, targets and dropped columns too, for tables that were asked to keep them; the index is
+    the row's number in its file, from 0."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -31,7 +37,7 @@ class Part:
         """The part made of these rows, in this order. Shares memory when `rows` are simply all of them."""
         if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
             return self
-        return Part(self.inputs[rows], self.targets[rows])
+        return Part(self.inputs[rows], self.targets[rows], None if self.rows is None else self.rows.iloc[rows])
 
 
 @dataclass(frozen=True)

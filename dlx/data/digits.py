@@ -18,7 +18,7 @@ def load_digits(config: Digits, target: TargetKind | None) -> Dataset:
         _read(),
         classes=tuple("0123456789"),
         pixel_range=16.0,
-        preprocessing={"kind": "images", "size": [8, 8], "color": "grey"},
+        preprocessing={"kind": "images", "size": [8, 8], "color": "grey", "pixel_range": 16},
     )
     return from_arrays(arrays, config, target)
 

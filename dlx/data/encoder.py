@@ -34,7 +34,7 @@ from dlx.errors import DataError
 
 _LONG_TAIL = 2.0
 _CUT = 5.0
-_PARSES = 0.95  # share of the values that must read as dates, or numbers, for the column to be taken for such
+PARSES = 0.95  # share of the values that must read as dates, or numbers, for the column to be taken for such
 _TELLING = 0.1  # share of rows that must miss, and have, a free text for its presence to be worth an input
 _RARE = 10  # training rows below which a category is folded into `other`
 _CONSTANT = "left out, it has the same value in every training row"
@@ -179,12 +179,12 @@ def _fit_text(name: str, column: pd.Series, max_categories: int, tame: bool) -> 
     text = as_text(column.dropna())
     distinct = text.nunique()
     looks = text.head(1000).str.match(_DATE_LOOK).mean()  # only the first: all of them are read below
-    if looks >= _PARSES and (format := _date_format(text)):
+    if looks >= PARSES and (format := _date_format(text)):
         return _fit_date(name, column, format)
     if distinct <= max_categories:
         return _fit_category(name, column, text)
     numeric = np.isfinite(as_numbers(text))
-    if numeric.mean() >= _PARSES:
+    if numeric.mean() >= PARSES:
         bad = text[~numeric]
         said = (
             f"values that are not numbers, such as {bad.iloc[0]!r} ({len(bad):,} in all), count as missing" if len(bad) else ""
@@ -221,7 +221,7 @@ def _date_format(text: pd.Series) -> str | None:
         warnings.simplefilter("ignore", UserWarning)  # pandas tells when day_first does not matter
         guesses = [guess_datetime_format(str(value), dayfirst=day_first) for day_first in (False, True) for value in sample]
     for format in (*dict.fromkeys(guess for guess in guesses if guess), "ISO8601"):
-        if as_times(text, format).notna().mean() >= _PARSES:
+        if as_times(text, format).notna().mean() >= PARSES:
             return format
     return None
 

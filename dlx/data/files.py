@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from dlx.errors import DataError, MissingInputError
 
@@ -64,4 +65,4 @@ def _only_member(path: Path) -> io.BufferedIOBase:
         names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
         if len(names) != 1:
             raise DataError(f"{path} holds {len(names)} files, one was expected: unpack it and name the file")
-        return io.BytesIO(archive.read(names[0]))
+        return cast(io.BufferedIOBase, archive.open(names[0]))  # it keeps the file open, and reads as it is read

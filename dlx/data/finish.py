@@ -1,11 +1,13 @@
 """The last step of every source: the three parts, described, become a `Dataset`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dlx.data.dataset import Dataset, Part, Scaling, Spec
+from dlx.data.scaling import Moments
 from dlx.data.split import rarest_label
 from dlx.data.target import Targets
 from dlx.errors import DataError
@@ -30,10 +32,12 @@ def finish(
     targets: Targets,
     parts: tuple[Part, Part, Part],
     scaling: Scaling,
+    moments: Moments,
     preprocessing: Mapping[str, Any],
     report: tuple[str, ...],
 ) -> Dataset:
     """The `Dataset` of train, validation and test. `targets` gives the kind and the names; its values are not used.
+    `moments` are those of the training inputs: what new data is compared with.
 
     Raises `DataError` for numbers whose differences float32 cannot hold.
     """
@@ -43,13 +47,18 @@ def finish(
     spec = _spec(targets, train)
     common = {
         "input_shape": list(spec.input_shape),
+        "input_dtype": train.inputs.dtype.name,
         "target": spec.target,
         "classes": list(spec.classes),
+        "class_counts": list(spec.class_counts),
+        "examples": spec.examples,
         "target_names": list(spec.target_names),
         "target_mean": list(spec.target_mean),
         "target_std": list(spec.target_std),
         "mean": scaling.mean.tolist(),
         "inverse_std": scaling.inverse_std.tolist(),
+        "input_mean": moments.mean.tolist(),
+        "input_std": moments.std.tolist(),
     }
     absent = [c for c, n in zip(spec.classes, spec.class_counts, strict=True) if not n] if spec.classes else []
     if absent:
@@ -59,7 +68,7 @@ def finish(
 
 def _single(part: Part) -> Part:
     """The part with float32 in place of float64 targets."""
-    return Part(part.inputs, part.targets.astype(np.float32)) if part.targets.dtype == np.float64 else part
+    return replace(part, targets=part.targets.astype(np.float32)) if part.targets.dtype == np.float64 else part
 
 
 def _require_precision(name: str, targets: Targets, values: np.ndarray) -> None:

@@ -43,6 +43,15 @@ def read_tree(path: Path, size: Size | None, color: Color) -> Tree:
     `size` is (height, width): the shorter side is fitted and the middle cut out. Without it all images must be equal.
     Raises `DataError` for an image that does not decode, for different sizes, for fewer than two classes.
     """
+    places, images = read_images(path, size, color)
+    return _assemble(path, places, images)
+
+
+def read_images(path: Path, size: Size | None, color: Color) -> tuple[list[tuple[str, str] | None], list[np.ndarray]]:
+    """The part and the class of each image (None for one in no class folder), and the images, of a folder or a tar archive.
+
+    Raises `DataError` for an image that does not decode.
+    """
     entries = _in_tar(path) if path.is_file() else _in_folder(path)
     folders: list[tuple[str, ...]] = []
     images: list[np.ndarray] = []
@@ -54,7 +63,7 @@ def read_tree(path: Path, size: Size | None, color: Color) -> Tree:
                 lambda piece: [decode(content, f"{path}/{name}", size, color) for name, content in piece], pieces
             )
             images.extend(image for piece in decoded for image in piece)
-    return _assemble(path, _layout(folders), images)
+    return _layout(folders), images
 
 
 def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.ndarray:
@@ -77,14 +86,28 @@ def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.nd
     return pixels if color == "rgb" else pixels[..., None]
 
 
+def image_files(root: Path) -> list[Path]:
+    """All images in a folder and its folders, by path; of hidden files and folders none. An image by itself is the only one."""
+    if root.is_file():
+        return [root]
+    with reading(root):
+        found = [Path(folder, name) for folder, names in _walk(root) for name in names if is_image(name)]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
 def _in_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+    for folder, names in _walk(root):
+        for name in names:
             path = Path(folder, name)
-            if _is_image(name):
+            if is_image(name):
                 with reading(path):
                     yield PurePosixPath(path.relative_to(root).as_posix()), path.read_bytes()
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield folder, sorted(names)
 
 
 def _in_tar(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -92,7 +115,7 @@ def _in_tar(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 relative = PurePosixPath(member.name)
-                if member.isfile() and _is_image(relative.name) and (file := archive.extractfile(member)):
+                if member.isfile() and is_image(relative.name) and (file := archive.extractfile(member)):
                     yield relative, file.read()
     except tarfile.TarError as error:
         raise DataError(
@@ -100,7 +123,8 @@ def _in_tar(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         ) from error
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether it is called as images are."""
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in _EXTENSIONS
 
 

@@ -14,7 +14,7 @@ from dlx.errors import DataError
 def load_npz(config: Npz, target: TargetKind | None) -> Dataset:
     """Read the archive. Pickled objects in it are refused: loading them would run code."""
     path = existing(config.path, "data.path")
-    found = _read(path)
+    found = read_archive(path)
     if {"x", "y"} <= found.keys():
         train, validation, test = (found["x"], found["y"]), None, None
     elif {"x_train", "y_train"} <= found.keys():
@@ -35,7 +35,8 @@ def _pair(path: Path, found: dict[str, np.ndarray], part: str) -> Pair | None:
     return found[names[0]], found[names[1]]
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """All arrays by name. Raises `DataError` for what is no archive of numbers."""
     try:
         with reading(path), path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)

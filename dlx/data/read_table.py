@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from dlx.data.files import open_binary, reading
 from dlx.errors import DataError, MissingInputError
 
-_SAMPLE = 1 << 16  # bytes that the separator is found in
+SAMPLE = 1 << 16  # bytes that the separator is found in
 _SEPARATORS = ",;\t|"
 
 
@@ -21,34 +22,29 @@ def read_csv(
     names: Sequence[str] | None = None,
     separator: str | None = None,
     comment: str | None = None,
+    text: Sequence[str] = (),
 ) -> pd.DataFrame:
     """A CSV file in UTF-8, compressed or not; columns are named by text. The separator is found unless it is given.
 
     `missing` are the words for a missing value. `names` are the columns of a file without a header row; an empty
-    sequence numbers them from the left. Raises `DataError` naming the file, and the line where it is known.
+    sequence numbers them from the left. `text` are columns that are not to be taken for numbers. Raises `DataError`
+    naming the file, and the line where it is known.
     """
     with reading(path), open_binary(path) as file:
-        sample = file.read(_SAMPLE)
-    if not sample.strip():
-        raise DataError(f"{path} is empty")
-    if b"\0" in sample:
-        raise DataError(f"{path} is not a text file: it contains zero bytes")
-    text = sample.decode("utf-8-sig", "replace")
-    if len(sample) == _SAMPLE:  # it ends inside a line
-        text = text.rpartition("\n")[0] or text
-    separator = separator or find_separator(text)
+        form = find_form(file.read(SAMPLE), str(path), separator)
     try:
         with reading(path), open_binary(path) as file:
             frame = pd.read_csv(
                 file,
-                sep=separator,
+                sep=form.separator,
                 header="infer" if names is None else None,
                 names=list(names) if names else None,
                 na_values=list(missing),
                 keep_default_na=False,
                 skipinitialspace=True,
                 encoding="utf-8-sig",
-                decimal=_decimal(text, separator),
+                decimal=form.decimal,
+                dtype=dict.fromkeys(text, str) or None,
                 comment=comment,
                 low_memory=False,
             )
@@ -62,7 +58,7 @@ def read_csv(
         raise DataError(f"{path}{f', line {line[1]}' if line else ''}: {reason}") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields for row names and shifts all columns
         raise DataError(
-            f"{path}: the rows have {frame.index.nlevels} more fields than the header has names, separated by {separator!r}"
+            f"{path}: the rows have {frame.index.nlevels} more fields than the header has names, separated by {form.separator!r}"
         )
     frame.columns = [str(name) for name in frame.columns]
     return _with_rows(path, frame)
@@ -81,6 +77,30 @@ def read_parquet(path: Path) -> pd.DataFrame:
         frame = frame.reset_index(drop=frame.index.names == [None])
     frame.columns = [str(name) for name in frame.columns]
     return _with_rows(path, frame)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a CSV file is written."""
+
+    separator: str
+    decimal: str
+
+
+def find_form(sample: bytes, where: str, separator: str | None = None) -> Form:
+    """How the file is written that begins with `sample`, of `SAMPLE` bytes or all there are; `where` begins the messages.
+
+    Raises `DataError` if there is nothing in it, or no text.
+    """
+    if not sample.strip():
+        raise DataError(f"{where} is empty")
+    if b"\0" in sample:
+        raise DataError(f"{where} is not a text file: it contains zero bytes")
+    text = sample.decode("utf-8-sig", "replace")
+    if len(sample) == SAMPLE:  # it ends inside a line
+        text = text.rpartition("\n")[0] or text
+    separator = separator or find_separator(text)
+    return Form(separator, _decimal(text, separator))
 
 
 def find_separator(text: str) -> str:

@@ -13,7 +13,7 @@ from dlx.data.encoder import TableEncoder, nearest
 from dlx.data.files import existing
 from dlx.data.finish import finish, strata
 from dlx.data.read_table import read_csv, read_parquet
-from dlx.data.scaling import fit_scaling, fixed_scaling
+from dlx.data.scaling import Moments, fixed_scaling, measure, scaling_from
 from dlx.data.split import divide
 from dlx.data.target import TABLE_CLASSES, Targets, encode_targets
 from dlx.errors import DataError
@@ -31,8 +31,8 @@ class Table:
     max_categories: int
 
 
-def load_table(config: Csv | Parquet, target: TargetKind | None) -> Dataset:
-    """Read the file, and the test file if there is one."""
+def load_table(config: Csv | Parquet, target: TargetKind | None, *, keep_rows: bool = False) -> Dataset:
+    """Read the file, and the test file if there is one. `keep_rows` keeps the rows as they were read."""
     path = existing(config.path, "data.path")
     table = Table(
         path.name.split(".")[0],
@@ -42,11 +42,13 @@ def load_table(config: Csv | Parquet, target: TargetKind | None) -> Dataset:
         config.drop,
         config.max_categories,
     )
-    return from_table(table, config, target)
+    return from_table(table, config, target, keep_rows=keep_rows)
 
 
-def from_table(table: Table, config: DataCommon, kind: TargetKind | None) -> Dataset:
+def from_table(table: Table, config: DataCommon, kind: TargetKind | None, *, keep_rows: bool = False) -> Dataset:
     """Divide the rows, then fit the encoder and the scaling on the training rows alone.
+
+    `keep_rows` keeps the rows as they were read, with every column, in `Part.rows`.
 
     Raises `DataError` for a missing column, a target that cannot be predicted, or an empty part.
     """
@@ -65,17 +67,19 @@ def from_table(table: Table, config: DataCommon, kind: TargetKind | None) -> Dat
     columns = whole.drop(columns=[*table.targets, *table.drop], errors="ignore")
     encoder = TableEncoder.fit(columns.iloc[division.train], table.max_categories, tame=config.standardize)
     parts = tuple(
-        Part(encoder.transform(columns.iloc[rows]), targets.values[rows])
+        Part(encoder.transform(columns.iloc[rows]), targets.values[rows], whole.iloc[rows] if keep_rows else None)
         for rows in (division.train, division.validation, test_rows)
     )
-    scaling = _scaling(parts[0].inputs, encoder) if config.standardize else fixed_scaling(parts[0].inputs, 1.0)
+    moments = measure(parts[0].inputs)
+    scaling = _scaling(moments, encoder) if config.standardize else fixed_scaling(parts[0].inputs, 1.0)
     said = f"{_count(len(encoder.columns), 'column')} {'becomes' if len(encoder.columns) == 1 else 'become'} {_count(len(encoder.outputs), 'input')}"
-    preprocessing = {"kind": "table", "encoder": encoder.to_json()}
+    preprocessing = {"kind": "table", "columns": list(table.frame.columns), "encoder": encoder.to_json()}
     return finish(
         table.name,
         targets,
         (parts[0], parts[1], parts[2]),
         scaling,
+        moments,
         preprocessing,
         (*targets.report, *report, said, *encoder.report),
     )
@@ -134,9 +138,9 @@ def _values(column: pd.Series, where: str) -> np.ndarray:
     return column.astype(object).to_numpy()
 
 
-def _scaling(inputs: np.ndarray, encoder: TableEncoder) -> Scaling:
+def _scaling(moments: Moments, encoder: TableEncoder) -> Scaling:
     """Standardizes the quantities; columns of 0 and 1 keep mean 0 and factor 1."""
-    fitted = fit_scaling(inputs)
+    fitted = scaling_from(moments)
     return Scaling(
         np.where(encoder.scaled, fitted.mean, 0).astype(np.float32),
         np.where(encoder.scaled, fitted.inverse_std, 1).astype(np.float32),
