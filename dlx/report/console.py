@@ -1,7 +1,5 @@
 """The two ways out: people read stderr, programs read stdout."""
 
-import json
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -9,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from dlx import strict_json
 
 WIDE = 200
 """The width of tables that go to a file or a pipe: nothing is cut there."""
@@ -34,17 +34,6 @@ def for_output() -> Console:
 
 
 def print_json(tree: Mapping[str, Any]) -> None:
-    """One JSON object on stdout, and nothing else. A value that is not finite is null: JSON has no other word."""
-    sys.stdout.write(json.dumps(_finite(tree), indent=None, ensure_ascii=False) + "\n")
+    """One JSON object on stdout, and nothing else."""
+    sys.stdout.write(strict_json.dumps(tree) + "\n")
     sys.stdout.flush()
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case Mapping():
-            return {str(k): _finite(v) for k, v in value.items()}
-        case list() | tuple():
-            return [_finite(v) for v in value]
-    return value

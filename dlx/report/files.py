@@ -19,7 +19,7 @@ def whole_file(path: Path) -> Generator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise CannotWriteError(f"{path}: cannot be written: {error.strerror}") from error
+        raise CannotWriteError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):  # there is nothing to remove, unless it was interrupted
             temporary.unlink()

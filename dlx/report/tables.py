@@ -1,7 +1,7 @@
 """Records and results as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -9,9 +9,11 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from dlx.errors import Status
-from dlx.events import Finished, Started
 from dlx.report.words import moment, number, seconds
 from dlx.store import RunRecord, RunSummary, Segment
+
+if TYPE_CHECKING:  # `dlx runs` has no use for the events of a training, and 10 ms to spare for nothing
+    from dlx.events import Finished, Started
 
 SPLITS: Final = ("train", "validation", "test")
 _COLORS: Final = {
@@ -26,7 +28,7 @@ _COLORS: Final = {
 
 
 def finished_lines(
-    event: Finished, splits: Mapping[str, Mapping[str, float]], best_step: int | None, started: Started | None
+    event: "Finished", splits: Mapping[str, Mapping[str, float]], best_step: int | None, started: "Started | None"
 ) -> Iterator[RenderableType]:
     """The end of a run: how it ended, its scores by split, whether it overfits, where it lies."""
     train = event.seconds.get("train")
@@ -67,30 +69,6 @@ def generalization(metrics: Mapping[str, float]) -> str | None:
         verdict = "overfitting (above 1.25)" if validation / train > 1.25 else "no overfitting to speak of"
         return f"validation / train rmse: {validation / train:.2f}, {verdict}"
     return None
-
-
-def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """One line per run: what, how far, how good."""
-    table = grid()
-    # On a narrow terminal the words give way before the id and the status do.
-    for header, least in (("id", 8), ("name", 4), ("status", 11), ("started", 1), ("model", 1), ("data", 1)):
-        table.add_column(header, no_wrap=True, min_width=least)
-    for header in ("step", "monitored", "test"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for run in runs:
-        config = run.config
-        table.add_row(
-            run.id,
-            escape(run.name or ""),
-            colored(run.status),
-            moment(run.created),
-            escape(str(config["model"]["kind"])),
-            escape(data_name(config)),
-            f"{run.step}/{run.steps_total}",
-            _metric(run.metrics, run.monitor),
-            _metric(run.metrics, f"test/{run.monitor.partition('/')[2]}"),
-        )
-    return table
 
 
 def run_lines(run: RunRecord) -> Iterator[RenderableType]:
@@ -183,7 +161,7 @@ def data_name(config: Mapping[str, Any]) -> str:
     return str(data.get("path") or data.get("target")).rpartition("/")[2] if own else str(data["kind"])
 
 
-def finished_json(event: Finished, imported: float) -> dict[str, Any]:
+def finished_json(event: "Finished", imported: float) -> dict[str, Any]:
     """The last word of `dlx train --json`; `imported` is the seconds that the imports took."""
     return {
         "run": event.run,
@@ -232,8 +210,9 @@ def _by_split(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     }
 
 
-def _metric(metrics: Mapping[str, float], name: str) -> str:
-    return f"{number(metrics[name])}" if name in metrics else ""
+def metric_word(metrics: Mapping[str, float], name: str) -> str:
+    """The value of a metric, or nothing where there is none."""
+    return number(metrics[name]) if name in metrics else ""
 
 
 def grid(*, header: bool = True) -> Table:

@@ -25,7 +25,7 @@ class TerminalPlot:
     What is not finite is left out. Where only ASCII can be written the dots are stars.
     """
 
-    values: Sequence[float]
+    values: Sequence[float] | np.ndarray
     left: str
     """Below the first value."""
     right: str
@@ -35,11 +35,13 @@ class TerminalPlot:
     """The lowest value of the axis, unless one of the values is lower."""
     mark: tuple[float, str] | None = None
     """A place between the first value (0) and the last (1) that is pointed at from below, and what it is called."""
+    over: Sequence[float] | np.ndarray = ()
+    """Values of a second line (m,) over the same stretch: an `o` in each column, so that it needs no colour to be told apart."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Rich's hook: the rows of the curve, its axis, and what is below it."""
-        values = np.asarray(self.values, float)
-        known = values[np.isfinite(values)]
+        values, over = np.asarray(self.values, float), np.asarray(self.over, float)
+        known = np.concatenate([each[np.isfinite(each)] for each in (values, over)])
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
         low = low if self.floor is None else min(low, self.floor)
         beside = {0: number(high), self.rows - 1: number(low)} if high > low else {0: number(high)}
@@ -47,10 +49,13 @@ class TerminalPlot:
         columns = max(NARROWEST, min(options.max_width, WIDEST) - margin - 2)
         plain = options.ascii_only
         tick, line, corner, across = ("|", "|", "+", "-") if plain else ("┤", "│", "└", "─")
-        place = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 1.0, np.nan)
+        place, above = (
+            (each - low) / (high - low) if high > low else np.where(np.isfinite(each), 1.0, np.nan) for each in (values, over)
+        )
+        circles = _circles(above, columns, self.rows)
         for row, cells in enumerate(_stars(place, columns, self.rows) if plain else _braille(place, columns, self.rows)):
             label = beside.get(row, "")
-            yield _line(f"{label:>{margin}} {tick if label else line}", cells)
+            yield _line(f"{label:>{margin}} {tick if label else line}", cells, circles.get(row, ()))
         yield _line(f"{'':{margin}} {corner}{across * columns}")
         yield _line(f"{'':{margin}}  {self._below(columns, '^' if plain else '▲')}")
 
@@ -93,6 +98,19 @@ def _stars(place: np.ndarray, columns: int, rows: int) -> list[str]:
     return ["".join("*" if dot else " " for dot in row) for row in _dots(place, columns, rows).tolist()]
 
 
+def _circles(place: np.ndarray, columns: int, rows: int) -> dict[int, list[int]]:
+    """By row, the columns that have the middle of one of the values in it; few values stand alone, at their own places."""
+    found: dict[int, list[int]] = {}
+    known = np.flatnonzero(np.isfinite(place)).tolist()
+    by_column: dict[int, list[float]] = {}
+    for index in known:
+        by_column.setdefault(round(index * (columns - 1) / max(1, len(place) - 1)), []).append(float(place[index]))
+    for column, values in sorted(by_column.items()):
+        middle = (min(values) + max(values)) / 2
+        found.setdefault(round((1 - middle) * (rows - 1)), []).append(column)
+    return found
+
+
 def _dots(place: np.ndarray, width: int, height: int) -> np.ndarray:
     """Which dots (height, width) the line goes through; `place` is 0 at the bottom and 1 at the top."""
     dots = np.zeros((height, width), bool)
@@ -106,5 +124,10 @@ def _dots(place: np.ndarray, width: int, height: int) -> np.ndarray:
     return dots
 
 
-def _line(axis: str, curve: str = "") -> Text:
-    return Text.assemble(axis, (curve.rstrip(), "cyan"), no_wrap=True, overflow="crop", end="\n")
+def _line(axis: str, curve: str = "", circles: Sequence[int] = ()) -> Text:
+    text = Text.assemble(axis, no_wrap=True, overflow="crop", end="\n")
+    start = 0
+    for column in circles:
+        text.append(f"{curve[start:column]:{column - start}}", "cyan").append("o", "bold yellow")
+        start = column + 1
+    return text.append(curve[start:].rstrip(), "cyan")

@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlx.events import DataLoaded
+if TYPE_CHECKING:  # see `tables`
+    from dlx.events import DataLoaded
 
 
 def number(value: float) -> str:
@@ -38,7 +39,8 @@ def bytes_(value: float) -> str:
 
 def moment(timestamp: float) -> str:
     """Local time, `2026-11-20 23:31`."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp))
+    at = time.localtime(timestamp)
+    return f"{at.tm_year}-{at.tm_mon:02}-{at.tm_mday:02} {at.tm_hour:02}:{at.tm_min:02}"
 
 
 def plural(count: int, word: str) -> str:
@@ -56,7 +58,7 @@ def value_word(value: Any) -> str:
     return str(value)
 
 
-def data_lines(event: DataLoaded) -> Iterator[str]:
+def data_lines(event: "DataLoaded") -> Iterator[str]:
     """What was loaded: the sizes of its parts, and what was inferred, dropped or filled in."""
     yield f"data {event.name}: {event.train:,} train, {event.validation:,} validation, {event.test:,} test"
     yield from (f"  {sentence}" for sentence in event.report)

@@ -4,6 +4,7 @@ from dlx.store.database import DEFAULT_URL as DEFAULT_URL
 from dlx.store.database import Store as Store
 from dlx.store.database import open_store as open_store
 from dlx.store.holding import heartbeat as heartbeat
+from dlx.store.records import Listing as Listing
 from dlx.store.records import RunRecord as RunRecord
 from dlx.store.records import RunSummary as RunSummary
 from dlx.store.records import Segment as Segment
@@ -11,6 +12,8 @@ from dlx.store.records import curves as curves
 from dlx.store.records import find_named as find_named
 from dlx.store.records import find_run as find_run
 from dlx.store.records import list_runs as list_runs
+from dlx.store.records import listing as listing
+from dlx.store.records import stream_curves as stream_curves
 from dlx.store.runs import Ending as Ending
 from dlx.store.runs import RunUpdate as RunUpdate
 from dlx.store.runs import delete_run as delete_run

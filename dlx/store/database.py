@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class Store:
         """The store for people: the path of the file, or the URL without its password."""
         return _place(self.engine.url)
 
-    @property
+    @cached_property
     def runs_folder(self) -> Path:
         """Where each run has a folder by its id. Made with the first run."""
         return self.folder / "runs"

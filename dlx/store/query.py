@@ -1,134 +1,259 @@
-"""The small language of `dlx runs ls`: `--where test/accuracy>0.9`, `--where config.model.kind=mlp`, `--sort -created`.
+"""The small language of `dlx runs`: `--where 'metrics."test/accuracy" > 0.9 and config.model.kind = mlp'`, `--sort -created`.
 
-A key is a field of a run (`status`), a path into its config or seconds (`config.optimizer.lr`, `seconds.train`), or a
-metric (`validation/loss`).
+    either     = both { "or" both }                     (keywords in any case)
+    both       = one { "and" one }
+    one        = "not" one | "(" either ")" | comparison
+    comparison = key ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~" | "!~") value
+               | key ["not"] "in" "(" value { "," value } ")"
+
+A key is a field of a run (`status`), a path into its config (`config.optimizer.lr`), a phase (`seconds.train`), or a metric
+(`validation/loss`, `metrics."validation/loss"`). Parts of keys, and values, may stand in quotes, in which a backslash makes the
+next character an ordinary one. A value without quotes goes on to the next `and`, `or` or closing parenthesis, blanks and all.
+
+What is typed is compared here and nowhere else: none of it becomes SQL, a pattern or markup.
 """
 
 import difflib
-import json
-import math
-import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, NoReturn
 
 from dlx.errors import UsageError
-from dlx.store.summary import FIELDS, RunSummary
+from dlx.store.conditions import ORDER, Combination, Comparison, Condition, Key, Negation, Operand, as_number
+from dlx.store.summary import FIELDS
 
-_CONDITION: Final = re.compile(r"\s*([^<>=!\s]+)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = MappingProxyType(
-    {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-)
+Known = Callable[[], Sequence[str]]
+"""Finds the keys that runs have, for advice: called only when a key is wrong."""
+
+_COMPARISON: Final = re.compile(r"<=|>=|!=|!~|==|=|<|>|~")
+_QUOTES: Final = ("'", '"')
+_DEEPEST: Final = 50
+"""How many parentheses and `not`s may stand inside one another."""
+_USAGE: Final = "write KEY=VALUE, with =, !=, <, <=, >, >=, ~ or in (...), such as 'test/accuracy>0.9'"
+
+
+def parse_condition(text: str, known: Known = tuple) -> Condition:
+    """Reads a condition (the grammar is above). Raises `UsageError`, which says where it is wrong, with the nearest key."""
+    return _Reader(text, "--where", known).whole()
+
+
+def parse_sort(text: str, known: Known = tuple) -> tuple[Key, bool]:
+    """Reads a key, and whether a `-` before it asks for the largest first. Raises `UsageError`."""
+    return _Reader(text.removeprefix("-"), "--sort", known).only_key(), text.startswith("-")
+
+
+def nearest_keys(text: str, known: Sequence[str]) -> list[str]:
+    """At most two of the known keys that a mistyped one may have meant: those that end with it, then those that look like it."""
+    ends = [key for key in known if key.endswith((f".{text}", f"/{text}"))]
+    return list(dict.fromkeys([*ends, *difflib.get_close_matches(text, known, n=2)]))[:2]
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One comparison. A run without the value satisfies only `!=` and `=null`."""
+class _Typed:
+    """A key as it was typed, from which character on."""
 
-    key: str
-    comparison: str
-    operand: str
-
-    def holds(self, run: RunSummary) -> bool:
-        """Whether the run satisfies it."""
-        value = look_up(run, self.key)
-        if self.comparison in _COMPARE:
-            number, bound = _number(value), _number(self.operand)
-            return number is not None and bound is not None and _COMPARE[self.comparison](number, bound)
-        return _same(value, self.operand) != (self.comparison == "!=")
+    start: int
+    text: str
+    parts: tuple[str, ...]
+    quoted: bool
 
 
-def parse_condition(text: str) -> Condition:
-    """Reads `key>value`, with one of `=`, `!=`, `<`, `<=`, `>`, `>=`. Raises `UsageError`."""
-    match = _CONDITION.fullmatch(text)
-    if match is None:
-        raise UsageError(f"--where {text!r}: write KEY=VALUE, with =, !=, <, <=, > or >=, such as 'test/accuracy>0.9'")
-    key, comparison, operand = match.groups()
-    _check_key(key, "--where")
-    if comparison in _COMPARE and _number(operand) is None:
+@dataclass
+class _Reader:
+    """Reads the language from left to right; `at` is the next character."""
+
+    text: str
+    option: str
+    known: Known
+    at: int = 0
+
+    def whole(self) -> Condition:
+        found = self._either(0)
+        if self.at < len(self.text):
+            self._refuse(
+                f"what is {self.text[self.at :]!r} to mean? Join conditions with and, or; put values with parentheses in quotes"
+            )
+        return found
+
+    def only_key(self) -> Key:
+        typed = self._parts()
+        if not typed.parts:
+            self._refuse("name a key, such as test/accuracy")
+        found = self._key(typed)
+        if self.at < len(self.text):
+            self._refuse(f"what is {self.text[self.at :]!r} to mean? It is one key, such as test/accuracy, with a - before it")
+        return found
+
+    def _either(self, depth: int) -> Condition:
+        parts = [self._both(depth)]
+        while self._word("or"):
+            parts.append(self._both(depth))
+        return parts[0] if len(parts) == 1 else Combination(tuple(parts), every=False)
+
+    def _both(self, depth: int) -> Condition:
+        parts = [self._one(depth)]
+        while self._word("and"):
+            parts.append(self._one(depth))
+        return parts[0] if len(parts) == 1 else Combination(tuple(parts), every=True)
+
+    def _one(self, depth: int) -> Condition:
+        if depth > _DEEPEST:
+            self._refuse(f"more than {_DEEPEST} parentheses inside one another are too many")
+        if self._word("not"):
+            return Negation(self._one(depth + 1))
+        if not self._sign("("):
+            return self._comparison()
+        start = self.at
+        found = self._either(depth + 1)
+        if not self._sign(")"):
+            self._refuse(f"the parenthesis at character {start} is not closed")
+        return found
+
+    def _comparison(self) -> Comparison:
+        self._blanks()
+        start = self.at
+        typed = self._parts()
+        negated = self._word("not")
+        within = self._word("in")
+        sign = _COMPARISON.match(self.text, self.at)
+        if not typed.parts or not (within or (sign and not negated)):
+            self.at = start
+            self._refuse(_USAGE)
+        key = self._key(typed)
+        if within or sign is None:
+            return Comparison(key, "in", self._several(), negated)
+        self.at = sign.end()
+        operand = self._operand()
+        match sign[0]:
+            case "!=" | "!~":
+                return Comparison(key, sign[0][1], (operand,), negated=True)
+            case "==":
+                return Comparison(key, "=", (operand,))
+            case order if order in ORDER and operand.number is None:
+                self._refuse(f"{operand.text!r} is neither a number nor a date such as 2026-01-31, and {order} needs one")
+        return Comparison(key, sign[0], (operand,))
+
+    def _several(self) -> tuple[Operand, ...]:
+        if not self._sign("("):
+            self._refuse("after in comes a list such as (mlp, cnn)")
+        found = [self._operand(",")]
+        while self._sign(","):
+            found.append(self._operand(","))
+        if not self._sign(")"):
+            self._refuse("the list after in is not closed")
+        return tuple(found)
+
+    def _operand(self, ends: str = "") -> Operand:
+        self._blanks()
+        if self._next() in _QUOTES:
+            text = self._quoted()
+            return Operand(text, True, as_number(text))
+        text = self._bare(ends)
+        if not text and ends:
+            self._refuse("here a value is missing")
+        return Operand(text, False, as_number(text))
+
+    def _bare(self, ends: str) -> str:
+        """A value without quotes: up to a keyword, a parenthesis too many or one of `ends`, all three outside brackets."""
+        start, depth = self.at, 0
+        while self.at < len(self.text):
+            sign = self.text[self.at]
+            if depth == 0 and (sign == ")" or sign in ends or (sign.isspace() and self._ahead(r"\s+(and|or)\b"))):
+                break
+            depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
+            self.at += 1
+        return self.text[start : self.at].strip()
+
+    def _parts(self) -> _Typed:
+        """A key as it is typed; without parts where there is none."""
+        self._blanks()
+        start, parts, quoted = self.at, [], False
+        while not parts or self._sign("."):
+            if self._next() in _QUOTES:
+                parts.append(self._quoted())
+                quoted = True
+            else:
+                parts += self._bare_key().split(".")
+        text = self.text[start : self.at].strip()
+        self._blanks()
+        return _Typed(start, text, () if "" in parts else tuple(parts), quoted)
+
+    def _key(self, typed: _Typed) -> Key:
+        path = _path(typed.parts, quoted=typed.quoted)
+        if path is not None:
+            return Key(path, typed.text)
+        key = ".".join(typed.parts)
+        near = nearest_keys(key, [*FIELDS, *self.known()])
         raise UsageError(
-            f"--where {text!r}: {operand!r} is neither a number nor a date such as 2026-01-31, and {comparison} needs one"
+            f"{self.option}: runs have no {key!r}{f', at character {typed.start + 1}' if typed.start else ''}"
+            + (f" (did you mean {' or '.join(near)}?)" if near else "")
+            + f"; use a metric such as test/accuracy, a config path such as config.optimizer.lr, or one of {', '.join(FIELDS)}"
         )
-    return Condition(key, "=" if comparison == "==" else comparison, operand)
+
+    def _bare_key(self) -> str:
+        start, depth = self.at, 0
+        while self.at < len(self.text):
+            sign = self.text[self.at]
+            depth += (sign == "(") - (sign == ")")
+            if depth < 0 or sign.isspace() or sign in "<>=!~\"'":
+                break
+            self.at += 1
+        # A dot before a quoted part belongs between the two.
+        if self.text[start : self.at].endswith(".") and self._next() in _QUOTES:
+            self.at -= 1
+        return self.text[start : self.at]
+
+    def _quoted(self) -> str:
+        mark, start, letters = self.text[self.at], self.at, []
+        self.at += 1
+        while (sign := self._next()) != mark:
+            if sign == "\\":
+                self.at += 1
+            if not self._next():
+                self.at = start
+                self._refuse(f"the quote {mark} is not closed")
+            letters.append(self._next())
+            self.at += 1
+        self.at += 1
+        return "".join(letters)
+
+    def _word(self, word: str) -> bool:
+        self._blanks()
+        # `in` and `not` may touch a parenthesis; a key may begin with their letters.
+        found = self._ahead(rf"{word}(?=[\s(]|$)")
+        self.at += len(word) * found
+        return found
+
+    def _sign(self, sign: str) -> bool:
+        self._blanks()
+        found = self._next() == sign
+        self.at += found
+        return found
+
+    def _next(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _ahead(self, pattern: str) -> bool:
+        return re.compile(pattern, re.IGNORECASE).match(self.text, self.at) is not None
+
+    def _blanks(self) -> None:
+        while self._next().isspace():
+            self.at += 1
+
+    def _refuse(self, advice: str) -> NoReturn:
+        place = f" at character {self.at + 1}" if self.at else ""
+        raise UsageError(f"{self.option} {self.text!r}{place}: {advice}")
 
 
-def sort_runs(runs: Sequence[RunSummary], sort: str) -> list[RunSummary]:
-    """The runs by a key, `-` before it for descending; numbers before words, and runs without the value last either way."""
-    key = sort.removeprefix("-")
-    _check_key(key, "--sort")
-    ranked = [(run, _rank(look_up(run, key))) for run in runs]
-    known = sorted(
-        ((run, rank) for run, rank in ranked if rank is not None), key=lambda pair: pair[1], reverse=sort.startswith("-")
-    )
-    return [run for run, _ in known] + [run for run, rank in ranked if rank is None]
-
-
-def look_up(run: RunSummary, key: str) -> Any:
-    """The value a key means for a run; None where the run has none."""
-    if key in FIELDS:
-        return getattr(run, key)
-    head, _, path = key.partition(".")
-    match head:
-        case "config":
-            value: Any = run.config
-        case "seconds":
-            value = run.seconds
-        case _:
-            return run.metrics.get(key)
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _check_key(key: str, option: str) -> None:
-    if key in FIELDS or key.startswith(("config.", "seconds.")) or "/" in key:
-        return
-    near = difflib.get_close_matches(key, [*FIELDS, f"config.{key}"], n=2)
-    raise UsageError(
-        f"{option}: runs have no {key!r}"
-        + (f" (did you mean {' or '.join(near)}?)" if near else "")
-        + f"; use a metric such as test/accuracy, a config path such as config.optimizer.lr, or one of {', '.join(FIELDS)}"
-    )
-
-
-def _number(value: Any) -> float | None:
-    """A number as it is, or a date as seconds since the epoch, on this machine's clock; None for what is neither."""
-    match value:
-        case bool() | None:
-            return None
-        case int() | float():
-            return float(value)
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        pass
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except (TypeError, ValueError):
-        return None
-
-
-def _same(value: Any, operand: str) -> bool:
-    number, wanted = _number(value), _number(operand)
-    if number is not None and wanted is not None:
-        return number == wanted or (math.isnan(number) and math.isnan(wanted))
-    # As it stands in YAML and JSON: true, null, [64, 32].
-    words = value if isinstance(value, str) else json.dumps(value)
-    return words.replace(" ", "") == operand.replace(" ", "")
-
-
-def _rank(value: Any) -> tuple[int, Any] | None:
-    match value:
-        case None:
-            return None
-        case float() if math.isnan(value):
-            return None
-        case bool() | int() | float():
-            return 0, value
-        case str():
-            return 1, value
-        case _:
-            return 2, json.dumps(value)
+def _path(parts: Sequence[str], *, quoted: bool) -> tuple[str, ...] | None:
+    """What the parts of a key mean; None for what runs do not have. A metric's name may hold dots, a path's parts not."""
+    match parts:
+        case ["config", _, *_]:
+            return tuple(parts)
+        case ["metrics" | "seconds" as kind, first, *more]:
+            return kind, ".".join((first, *more))
+        case [field] if field in FIELDS and not quoted:
+            return (field,)
+    name = ".".join(parts)
+    return ("metrics", name) if "/" in name else None

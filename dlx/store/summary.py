@@ -1,6 +1,5 @@
 """A run as the listing shows it: one row of one table, and of its config no more than is looked at."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,7 +11,7 @@ from sqlalchemy import ColumnElement, RowMapping, Text, type_coerce
 from dlx.errors import Status
 from dlx.store.database import Store
 from dlx.store.holding import true_status
-from dlx.store.tables import RUNS, measures
+from dlx.store.tables import RUNS, measures, parse_json
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class RunSummary:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved experiment. Parsed when first asked for, so that listing ten thousand runs parses none."""
-        return json.loads(self.config_text)
+        return parse_json(self.config_text)
 
 
 FIELDS: Final = tuple(

@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from dlx.errors import Status
 from dlx.events import DataLoaded, Evaluated, Finished, Measured, Notice, Started
 from dlx.report.console import print_json
+from dlx.report.listing import print_runs, runs_table, runs_text
 from dlx.report.progress import watch
 from dlx.report.tables import generalization
 from dlx.report.words import bytes_, number, plural, seconds
+from dlx.store import Listing, RunSummary
 
 HOSTILE = "[red]x[/red] [/] <b>"
 
@@ -103,3 +106,66 @@ def test_numbers_as_people_write_them():
     assert [seconds(x) for x in (0.21, 12.4, 200, 7500)] == ["0.2 s", "12 s", "3 min 20 s", "2 h 05 min"]
     assert [bytes_(x) for x in (10, 2048, 3 * 2**20, 5 * 2**30)] == ["10 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
     assert [plural(1, "run"), plural(1200, "step")] == ["1 run", "1,200 steps"]
+
+
+def listed(name, path, **changes):
+    config = {"data": {"kind": "csv", "path": path}, "model": {"kind": "mlp"}}
+    facts = {"id": "abcd1234", "status": Status.COMPLETED, "message": "", "created": 0.0, "finished": None, "heartbeat": 0.0}
+    counts = {"step": 40, "epoch": 4, "steps_total": 40, "steps_per_epoch": 10, "lanes": 1, "lane": 0, "pid": 1}
+    words = {"monitor": "validation/accuracy", "direction": "maximize", "host": "vm", "runs_folder": Path("/r")}
+    metrics = {"validation/accuracy": 0.98765, "test/accuracy": 1.0}
+    return RunSummary(
+        **{
+            **facts,
+            **counts,
+            **words,
+            "name": name,
+            "metrics": metrics,
+            "seconds": {},
+            "config_text": json.dumps(config),
+            **changes,
+        }
+    )
+
+
+RUNS = (
+    listed("night", "/d/titanic.csv"),
+    listed(HOSTILE, "x.csv", status=Status.LOST, metrics={}),
+    listed(None, "データ.csv", step=123456, steps_total=1234567),
+    listed("{0} %s", "x.csv", metrics={"validation/accuracy": float("nan"), "test/accuracy": float("inf")}),
+)
+
+
+def printed(found, width=200, terminal=False, short=False):
+    out = io.StringIO()
+    print_runs(found, Console(file=out, width=width, force_terminal=terminal, highlight=False), short=short)
+    return out.getvalue()
+
+
+def test_thousands_of_runs_are_listed_as_a_few_are():
+    table = io.StringIO()
+    Console(file=table, width=200, highlight=False).print(runs_table(RUNS))
+    text = runs_text(RUNS)
+    assert [line.split() for line in text.splitlines()] == [line.split() for line in table.getvalue().splitlines()]
+    header, *lines = text.splitlines()
+    status = header.index("status")
+    assert [cell_len(line.partition(word)[0]) for line, word in zip(lines, ("completed", "lost"), strict=False)] == [status] * 2
+    assert {cell_len(line) for line in (header, lines[0], *lines[2:])} == {len(header)}, "figures end at the right"
+    assert printed(Listing(RUNS, 4)) == runs_text(RUNS)
+    assert "\x1b[" in printed(Listing(RUNS, 4), terminal=True)
+    assert printed(Listing(RUNS * 200, 800), terminal=True) == runs_text(RUNS * 200)
+
+
+def test_a_name_cannot_steer_the_terminal_or_break_a_line():
+    text = runs_text([listed("a", "x\x1b[2J\n\u202e\udc80.csv")])
+    assert len(text.splitlines()) == 2
+    assert text.isascii() or text.replace("\n", "").isprintable()
+    assert "x\N{REPLACEMENT CHARACTER}[2J" in text
+
+
+def test_a_listing_that_was_cut_says_so_and_an_empty_one_says_why():
+    assert printed(Listing(RUNS, 10), short=True).endswith("the first 4 of 10 runs; -n N or --all shows more\n")
+    assert printed(Listing(RUNS, 10)) == runs_text(RUNS)
+    assert printed(Listing(RUNS, 4), short=True) == runs_text(RUNS)
+    assert printed(Listing((), 0)) == "no runs\n"
+    assert printed(Listing((), 0, f"no run has {HOSTILE}")) == f"no runs: no run has {HOSTILE}\n"

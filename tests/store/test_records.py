@@ -1,18 +1,29 @@
 """Finding runs and listing them, as `dlx runs` does."""
 
-import contextlib
 import math
+import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from dlx.errors import Status, UsageError
-from dlx.store import Ending, NewRun, RunUpdate, Store, find_run, finish_runs, list_runs, record, start_run
-from dlx.store.query import parse_condition
+from dlx.store import (
+    Ending,
+    NewRun,
+    RunUpdate,
+    Store,
+    curves,
+    find_run,
+    finish_runs,
+    list_runs,
+    listing,
+    record,
+    start_run,
+    stream_curves,
+)
 
 MakeRun = Callable[..., NewRun]
 
@@ -63,6 +74,14 @@ class TestFind:
     def test_an_unknown_run_names_the_nearest(self, three: Store) -> None:
         with pytest.raises(UsageError, match="no run 'liner'; did you mean linear"):
             find_run(three, "liner")
+
+    def test_old_runs_and_strange_names_are_near_too(self, store: Store, new_run: MakeRun) -> None:
+        for name in ("[red]x[/red]", "<b>bold</b>", "100 % _"):
+            start_run(store, new_run(name=name))
+        fill(store, 3000)
+        for wrong, right in (("[red]x[red]", "[red]x[/red]"), ("<b>bold<b>", "<b>bold</b>"), ("100 %", "100 % _")):
+            with pytest.raises(UsageError, match=re.escape(f"no run {wrong!r}; did you mean {right}")):
+                find_run(store, wrong)
 
     @pytest.mark.parametrize("text", ["", "%", "_", "zzz", "\0", "'"])
     def test_strange_texts_find_nothing(self, three: Store, text: str) -> None:
@@ -144,10 +163,25 @@ class TestList:
         with pytest.raises(UsageError, match=r"--sort: runs have no 'creatd' \(did you mean created"):
             list_runs(three, sort="-creatd")
 
-    @given(st.text(max_size=30))
-    def test_any_text_is_a_condition_or_a_usage_error(self, text: str) -> None:
-        with contextlib.suppress(UsageError):
-            parse_condition(text)
+    def test_a_metric_that_no_run_has_is_told_only_where_nothing_is_found(self, three: Store) -> None:
+        assert listing(three, where=["test/acuracy>0.5"]).advice == "no run has test/acuracy (did you mean test/accuracy?)"
+        assert listing(three, where=["config.model.knid=mlp"]).advice.startswith(
+            "no run has config.model.knid (did you mean config.model.kind or "
+        )
+        assert listing(three, where=["test/accuracy>2"]).advice == ""
+        assert listing(three, where=["test/acuracy>0.5 or name=mlp"]).advice == ""
+
+    def test_a_mistyped_key_names_what_the_runs_have(self, three: Store) -> None:
+        with pytest.raises(UsageError, match=r"runs have no 'accuracy', at character 22 \(did you mean test/accuracy"):
+            list_runs(three, where=["status=completed and accuracy>0.9"])
+        with pytest.raises(UsageError, match=r"--sort: runs have no 'kind' \(did you mean config\.model\.kind"):
+            list_runs(three, sort="-kind")
+
+    @pytest.mark.parametrize("options", [{}, {"status": Status.COMPLETED}, {"where": ["step>=100"]}, {"sort": "name"}])
+    def test_a_listing_counts_what_it_leaves_out(self, three: Store, options: dict[str, Any]) -> None:
+        whole, one = listing(three, **options), listing(three, limit=1, **options)
+        assert one.total == whole.total == len(whole.runs)
+        assert list(one.runs) == list(whole.runs)[:1]
 
     def test_a_listing_leaves_the_big_things_alone(self, three: Store) -> None:
         newest = list_runs(three, limit=1)[0]
@@ -156,14 +190,47 @@ class TestList:
 
     def test_thousands_of_runs_are_listed_in_no_time(self, store: Store, new_run: MakeRun) -> None:
         start_run(store, new_run())
-        with store.write() as connection:
-            row = dict(connection.execute(text("SELECT * FROM dlx_runs")).mappings().one())
-            insert = text(f"INSERT INTO dlx_runs VALUES ({', '.join(':' + column for column in row)})")
-            connection.execute(
-                insert, [{**row, "id": f"{i:08x}", "status": "completed", "metrics": f'{{"a/b": {i}}}'} for i in range(3000)]
-            )
+        fill(store, 3000)
         began = time.perf_counter()
         assert len(list_runs(store, limit=20)) == 20
         assert time.perf_counter() - began < 0.5
         assert [run.metrics["a/b"] for run in list_runs(store, sort="-a/b", limit=2)] == [2999, 2998]
+        assert listing(store, where=["a/b >= 1000 and not name = x"]).total == 2000
         assert time.perf_counter() - began < 3
+
+
+class TestCurves:
+    def test_those_of_many_runs_come_run_by_run(self, any_store: Store, new_run: MakeRun) -> None:
+        ids = [start_run(any_store, new_run()) for _ in range(3)]
+        record(
+            any_store, [RunUpdate(run_id, step, 0, {"b/x": 1.5 * step, "a/x": math.inf}) for run_id in ids for step in (1, 2)]
+        )
+        wanted = [ids[2], ids[0]]
+        streamed = list(stream_curves(any_store, wanted))
+        assert [point[0] for point in streamed] == [ids[2]] * 4 + [ids[0]] * 4
+        assert streamed[:4] == [
+            (ids[2], name, step, value) for name, points in sorted(curves(any_store, ids[2]).items()) for step, value in points
+        ]
+        assert list(stream_curves(any_store, [])) == []
+
+    def test_a_writer_commits_while_they_are_read(self, any_store: Store, new_run: MakeRun) -> None:
+        run_id = start_run(any_store, new_run())
+        record(any_store, [RunUpdate(run_id, 1, 0, {"a/x": 1.0})])
+        reader = stream_curves(any_store, [run_id, run_id])
+        assert next(reader) == (run_id, "a/x", 1, 1.0)
+        began = time.monotonic()
+        record(any_store, [RunUpdate(run_id, 2, 0, {"a/x": 2.0})])
+        assert time.monotonic() - began < 5
+        assert list(reader) == [(run_id, "a/x", 1, 1.0)], "all that is read is from one moment"
+        assert curves(any_store, run_id) == {"a/x": [(1, 1.0), (2, 2.0)]}
+
+
+def fill(store: Store, count: int) -> None:
+    """Adds so many finished runs like the one that is there, with `a/b` from 0 up."""
+    with store.write() as connection:
+        row = dict(connection.execute(text("SELECT * FROM dlx_runs")).mappings().first() or {})
+        insert = text(f"INSERT INTO dlx_runs VALUES ({', '.join(':' + column for column in row)})")
+        changes = (
+            {"id": f"{i:08x}", "status": "completed", "name": "digits", "metrics": f'{{"a/b": {i}}}'} for i in range(count)
+        )
+        connection.execute(insert, [{**row, "created": row["created"] + 1, **change} for change in changes])
