@@ -2,16 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlx.data.dataset import TargetKind
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dlx.data import BadRow
+
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric with the limits of its 95 % bootstrap interval; None where none was drawn. NaN where it is not defined."""
+    """A metric with the limits of its 95 % bootstrap interval (percentiles; of `ece` reflected, as noise only adds to it).
+
+    The limits are None where no interval was drawn; the value is NaN where it is not defined.
+    """
 
     value: float
     low: float | None = None
@@ -80,6 +88,8 @@ class Example:
     """By method (`gradient`, `smoothgrad`, `integrated gradients`) (height, width) float32 of 0..1, for images."""
     columns: Mapping[str, str] | None = None
     """For tables: the row as it was read, by column."""
+    because: Mapping[str, float] | None = None
+    """For tables: what each column adds to the output that is explained, beside the mean example (integrated gradients), the most first."""
 
 
 @dataclass(frozen=True)
@@ -137,3 +147,78 @@ class Evaluation:
     """By phase."""
     extra: Mapping[str, Any]
     """What else the task tells; empty for classes, labels and numbers."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of some rows of new data, in the order of the data, and the rows among them that were left out."""
+
+    table: "pa.Table"
+    """`line`, `row` or `file`, then `prediction`, `probability NAME`...: see `dlx.evaluation.predict.columns`."""
+    bad: "tuple[BadRow, ...]"
+    unseen: Mapping[str, int]
+    """By column, how many values are of no category that training had."""
+
+
+def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as one tree of plain values, without pictures. Metric names are `split/metric`; NaN stands for undefined."""
+    scores, split = evaluation.scores, evaluation.split
+    return {
+        "run": evaluation.run,
+        "name": evaluation.name,
+        "data": evaluation.data,
+        "split": split,
+        "examples": evaluation.examples,
+        "step": evaluation.step,
+        "device": evaluation.device,
+        "headline": f"{split}/{evaluation.headline}",
+        "metrics": {f"{split}/{name}": each.value for name, each in scores.overall.items()},
+        "intervals": _intervals(scores.overall, f"{split}/"),
+        "resamples": evaluation.resamples,
+        "each": {
+            metric: dict(zip(evaluation.classes, [each.value for each in values], strict=True))
+            for metric, values in scores.each.items()
+        },
+        "confusion": None
+        if scores.confusion is None
+        else {"classes": list(evaluation.classes), "counts": scores.confusion.tolist()},
+        "reliability": None
+        if scores.reliability is None
+        else {name: value.tolist() for name, value in vars(scores.reliability).items()},
+        "residuals": None if scores.residuals is None else {q: list(v) for q, v in scores.residuals.quantiles.items()},
+        "baselines": {model: dict(metrics) for model, metrics in evaluation.baselines.items()},
+        "slices": [
+            {
+                "column": each.column,
+                "value": each.value,
+                "examples": each.examples,
+                "metrics": {name: measure.value for name, measure in each.overall.items()},
+                "intervals": _intervals(each.overall, ""),
+            }
+            for each in evaluation.slices
+        ],
+        "worst": [
+            {
+                "row": each.row,
+                "loss": each.loss,
+                "truth": each.truth,
+                "predicted": each.predicted,
+                "confidence": each.confidence,
+                "columns": None if each.columns is None else dict(each.columns),
+                "because": None if each.because is None else dict(each.because),
+            }
+            for each in evaluation.worst
+        ],
+        "importance": [{"column": i.column, "mean": i.mean, "deviation": i.deviation} for i in evaluation.importance],
+        "warnings": list(evaluation.warnings),
+        "seconds": dict(evaluation.seconds),
+        **evaluation.extra,
+    }
+
+
+def _intervals(measures: Mapping[str, Measure], prefix: str) -> dict[str, list[float]]:
+    return {
+        f"{prefix}{name}": [each.low, each.high]
+        for name, each in measures.items()
+        if each.low is not None and each.high is not None
+    }

@@ -1,27 +1,18 @@
 """What scikit-learn reaches in a second or two on the same examples: the score that a network has to beat."""
 
-import importlib
 import math
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dlx.data import Dataset, Part, some_rows
+from dlx.data import Dataset, Part, Spec, TargetKind, some_rows
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.of_data import MOST_VALUES
 from dlx.diagnose.sanity.subject import Subject
+from dlx.evaluation.baselines import CONSTANT, FEWEST, MOST_COLUMNS, QUICK, guesses, modelled
 
-MOST_COLUMNS, COMPONENTS = 1000, 50
-"""Rows with more columns are reduced to so many principal components; for boosting, images always are."""
-MOST_LABELS = 20
-"""Of more labels only the most balanced are scored."""
-ITERATIONS, TREES, LEAVES, RATE = 30, 15, 8, 0.3
-"""Of logistic regression, and of boosting: its rounds, the leaves of a tree, and its learning rate."""
-FEWEST = 10
-"""Examples without which nothing can be said."""
 ERRORS = 2.0
 """Standard errors of a score by which a model must beat the constant guess to have learned something."""
 PERFECT, ENOUGH = 0.9999, 100
@@ -41,8 +32,6 @@ class Rows:
     train_targets: np.ndarray
     scored: np.ndarray
     scored_targets: np.ndarray
-    reduced: tuple[np.ndarray, np.ndarray]
-    """The inputs of both as trees want them: few columns."""
     name: str
     """Of the part that is scored."""
     plain: bool
@@ -51,24 +40,16 @@ class Rows:
 
 def baselines(subject: Subject) -> Finding:
     """What does a network have to beat: the constant guess, a linear model, boosted trees?"""
-    from threadpoolctl import threadpool_limits
-
-    kind = subject.whole.spec.target
-    score = {"class": _classes, "labels": _labels, "number": _numbers}[kind]
-    # One thread: the problems are small, and where other work has the cores threads wait for each other much longer. Only of
-    # libraries that are loaded the threads can be limited, and this one loads OpenMP.
-    importlib.import_module("sklearn.ensemble")
-    with warnings.catch_warnings(), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore")  # of iterations that are few on purpose, and of classes without an example
-        rows = _rows(subject.small)
-        if min(len(rows.train), len(rows.scored)) < FEWEST:
-            said = f"{len(rows.train)} examples to learn from and {len(rows.scored)} to score on are too few"
-            return Finding("skip", f"does not apply: {said}")
-        scores = score(rows)
-    return _judged(kind, scores, rows, len(subject.whole.train))
+    spec = subject.whole.spec
+    rows = _rows(subject.small)
+    if min(len(rows.train), len(rows.scored)) < FEWEST:
+        said = f"{len(rows.train)} examples to learn from and {len(rows.scored)} to score on are too few"
+        return Finding("skip", f"does not apply: {said}")
+    scores = _scores(rows, spec)
+    return _judged(spec.target, scores, rows, len(subject.whole.train))
 
 
-def _judged(kind: str, scores: Scores, rows: Rows, examples: int) -> Finding:
+def _judged(kind: TargetKind, scores: Scores, rows: Rows, examples: int) -> Finding:
     """What the scores come to. There are so many training examples in all."""
     metric = next(iter(scores["constant"]))
     values = {model: each[metric] for model, each in scores.items()}
@@ -79,7 +60,7 @@ def _judged(kind: str, scores: Scores, rows: Rows, examples: int) -> Finding:
         "fitted": len(rows.train),
         "models": {model: dict(each) for model, each in scores.items()},
     }
-    constant = {"class": "majority", "labels": "the usual labels", "number": "the mean"}[kind]
+    constant = CONSTANT[kind]
     words = {model: f"{constant if model == 'constant' else model} {value:.3g}" for model, value in values.items()}
     used = len(rows.train) + (0 if rows.name == "validation" else len(rows.scored))
     fitted = f"; fitted on {len(rows.train):,} of {examples:,} training examples" if used < examples else ""
@@ -114,7 +95,7 @@ def _informed(score: Mapping[str, float]) -> bool:
     return "log_loss_gain" in score and score["log_loss_gain"] > ERRORS * score["log_loss_error"]
 
 
-def _told_by(kind: str, rows: Rows) -> str:
+def _told_by(kind: TargetKind, rows: Rows) -> str:
     """`input 3, which tells it alone`; empty where no single one does."""
     if not rows.plain:
         return ""
@@ -151,109 +132,63 @@ def _rows(small: Dataset) -> Rows:
         cut = len(order) * 4 // 5
         train, scored, name = small.train.take(order[:cut]), small.train.take(order[cut:]), "held-out training"
     train, scored = (part.take(some_rows(len(part), most)) for part in (train, scored))
-    x, z = flat(train), flat(scored)
-    images = len(small.spec.input_shape) > 1
-    reduced = _components(x, z, COMPONENTS) if images or x.shape[1] > MOST_COLUMNS else (x, z)
-    if x.shape[1] > MOST_COLUMNS:
-        x, z = _components(x, z, 4 * COMPONENTS)
-    return Rows(x, train.targets, z, scored.targets, reduced, name, plain=not images and columns <= MOST_COLUMNS)
+    plain = len(small.spec.input_shape) == 1 and columns <= MOST_COLUMNS
+    return Rows(flat(train), train.targets, flat(scored), scored.targets, name, plain)
 
 
-def _components(x: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first principal components of x, for x and for z."""
-    from sklearn.decomposition import PCA
+def _scores(rows: Rows, spec: Spec) -> Scores:
+    outputs = guesses(rows.train, rows.train_targets, [rows.scored], spec, QUICK)
+    match spec.target:
+        case "class":
+            return _classes(outputs, rows.scored_targets)
+        case "labels":
+            return _labels(outputs, rows)
+        case "number":
+            return _numbers(outputs, rows)
 
-    few = min(count, *x.shape)
-    fitted = PCA(few, svd_solver="randomized", iterated_power=2, random_state=0).fit(x)
-    return fitted.transform(x), fitted.transform(z)
 
-
-def _classes(rows: Rows) -> Scores:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    y, truth = rows.train_targets, rows.scored_targets
-    present, counts = np.unique(y, return_counts=True)
-    classes = len(present)
-
-    def losses(chances: np.ndarray) -> np.ndarray:
-        """Of each example (n,), by the chances (n, classes) of the classes that are present."""
-        own = np.where(truth[:, None] == present, chances, 0).sum(1)
-        return -np.log(np.maximum(own, LEAST))
-
-    def score(chances: np.ndarray) -> dict[str, float]:
-        return {"accuracy": float(np.mean(present[chances.argmax(1)] == truth)), "log_loss": float(losses(chances).mean())}
-
-    frequent = np.tile(counts / len(y), (len(truth), 1))
-
-    def against(chances: np.ndarray) -> dict[str, float]:
-        """Its score, and by how much its log loss is below that of the class frequencies, with the standard error of that."""
-        if np.all(truth == truth[0]):  # whoever is surer of what is frequent gains, whether by the inputs or not
-            return score(chances)
-        gain = losses(frequent) - losses(chances)
-        error = float(gain.std() / np.sqrt(len(gain)))
-        return score(chances) | {"log_loss_gain": float(gain.mean()), "log_loss_error": error}
-
-    found = {"constant": score(frequent)}
-    if classes > 1:
-        linear = LogisticRegression(C=0.1, max_iter=ITERATIONS).fit(rows.train, y)
-        found["logistic regression"] = against(linear.predict_proba(rows.scored))
-    if 1 < classes <= 2 * MOST_LABELS:  # a round grows one tree for each class
-        trees = _boosting(HistGradientBoostingClassifier).fit(rows.reduced[0], y)
-        found["boosted trees"] = against(trees.predict_proba(rows.reduced[1]))
+def _classes(outputs: Mapping[str, np.ndarray], truth: np.ndarray) -> Scores:
+    """Accuracy and log loss; of models also by how much the log loss is below that of the class frequencies, with its standard error."""
+    losses = {
+        model: -np.maximum(logs[np.arange(len(truth)), truth], math.log(LEAST)) for model, logs in outputs.items()
+    }  # (n,) each
+    found = {
+        model: {"accuracy": float(np.mean(logs.argmax(1) == truth)), "log_loss": float(losses[model].mean())}
+        for model, logs in outputs.items()
+    }
+    if np.all(truth == truth[0]):  # whoever is surer of what is frequent gains, whether by the inputs or not
+        return found
+    for model in [model for model in outputs if model != "constant"]:
+        gain = losses["constant"] - losses[model]
+        found[model] |= {"log_loss_gain": float(gain.mean()), "log_loss_error": float(gain.std() / np.sqrt(len(gain)))}
     return found
 
 
-def _labels(rows: Rows) -> Scores:
-    """Micro F1 over the labels of which both values occur, each with a model of its own."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    share = rows.train_targets.mean(0)
-    varied = np.flatnonzero((share > 0) & (share < 1))
-    chosen = varied[np.argsort(np.abs(share[varied] - 0.5), kind="stable")][:MOST_LABELS]
-    y, truth = rows.train_targets[:, chosen], rows.scored_targets[:, chosen]
+def _labels(outputs: Mapping[str, np.ndarray], rows: Rows) -> Scores:
+    """Micro F1 over the labels that have models of their own."""
+    chosen = modelled("labels", rows.train_targets)
+    truth = rows.scored_targets[:, chosen]
 
     def f1(guess: np.ndarray) -> dict[str, float]:
         total = float(guess.sum() + truth.sum())
         return {"f1": 2 * float((guess * truth).sum()) / total if total else 0.0}
 
-    def each(make: Callable[[], Any], x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return np.stack([make().fit(x, column).predict(z) for column in y.T], axis=1)  # (n, labels)
-
-    found = {"constant": f1(np.tile(y.mean(0) > 0.5, (len(truth), 1)).astype(np.float32))}
-    if len(chosen):
-        found["logistic regression"] = f1(each(lambda: LogisticRegression(C=0.1, max_iter=ITERATIONS), rows.train, rows.scored))
-        found["boosted trees"] = f1(each(lambda: _boosting(HistGradientBoostingClassifier), *rows.reduced))
-    return found
+    return {model: f1(logits[:, chosen] > 0) for model, logits in outputs.items()}
 
 
-def _numbers(rows: Rows) -> Scores:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import Ridge
-
-    y, truth = rows.train_targets.astype(np.float64), rows.scored_targets.astype(np.float64)
+def _numbers(outputs: Mapping[str, np.ndarray], rows: Rows) -> Scores:
+    chosen = modelled("number", rows.train_targets)
+    truth = rows.scored_targets[:, chosen].astype(np.float64)
 
     def errors(guess: np.ndarray) -> dict[str, float]:
         squared, total = np.mean((guess - truth) ** 2, 0), truth.var(0)
         explained = np.where(total > 0, 1 - squared / np.where(total > 0, total, 1), 0)
         return {"rmse": float(np.sqrt(squared).mean()), "r2": float(explained.mean())}
 
-    chosen = range(min(y.shape[1], MOST_LABELS))
-    y, truth = y[:, chosen], truth[:, chosen]
-    trees = [_boosting(HistGradientBoostingRegressor).fit(rows.reduced[0], column) for column in y.T]
-    return {
-        "constant": errors(np.tile(y.mean(0), (len(truth), 1))),
-        "ridge regression": errors(Ridge(alpha=1.0).fit(rows.train, y).predict(rows.scored).reshape(truth.shape)),
-        "boosted trees": errors(np.stack([each.predict(rows.reduced[1]) for each in trees], axis=1)),
-    }
+    return {model: errors(numbers[:, chosen]) for model, numbers in outputs.items()}
 
 
-def _boosting(make: Callable[..., Any]) -> Any:
-    return make(max_iter=TREES, max_leaf_nodes=LEAVES, learning_rate=RATE, early_stopping=False, random_state=0)
-
-
-def _no_better(kind: str, values: Mapping[str, float], rows: Rows) -> bool:
+def _no_better(kind: TargetKind, values: Mapping[str, float], rows: Rows) -> bool:
     """Whether every model is within the noise of the constant guess."""
     constant, others = values["constant"], [value for model, value in values.items() if model != "constant"]
     if not others:

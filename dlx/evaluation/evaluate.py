@@ -1,0 +1,244 @@
+"""Judging a trained network: every metric of its task on a part of its own data or on new data, and what stands behind them."""
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from dlx import engine, strict_json
+from dlx.data import Dataset, Part, read_labelled
+from dlx.errors import CannotWriteError, UsageError
+from dlx.evaluation.baselines import baselines
+from dlx.evaluation.bootstrap import affordable
+from dlx.evaluation.drift import drift
+from dlx.evaluation.importance import encoded, importance
+from dlx.evaluation.metrics import headline, measure
+from dlx.evaluation.predictions import Predictions, fingerprint_of, read_predictions, write_predictions
+from dlx.evaluation.results import Evaluation, Example, evaluation_json
+from dlx.evaluation.saliency import METHODS, attributions, by_column, pictures
+from dlx.evaluation.slices import slices, weak_slices
+from dlx.evaluation.worst import worst, wrong_output
+from dlx.experiment.restore import Trained, restore
+from dlx.store import RunRecord, Store
+from dlx.tasks import LearnerState
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Examples, and what a network says of them."""
+
+    data: str
+    """The data set's name, or the new file."""
+    split: str
+    part: Part
+    outputs: np.ndarray
+    """(n, k) logits, or numbers in the data's own units."""
+    dataset: Dataset | None
+    """The run's own data, if that is what was judged."""
+    notices: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+def judge(trained: Trained, *, split: str | None = None, data: str | None = None) -> Judged:
+    """What a network says of a part of its own data (the test part, or else validation, or else training), or of all of a new file.
+
+    Raises `UsageError` for a part that there is not, `DataError` for new data that does not fit, saying how it differs.
+    """
+    began = time.perf_counter()
+    if data is not None:
+        if split not in (None, "all"):
+            raise UsageError(f"--split {split}: all of --data is judged; leave --split out, or split the file")
+        part, notices = read_labelled(trained.preparation, data, trained.config.data)
+        name, split, dataset = data, "all", None
+    else:
+        dataset = trained.dataset(keep_rows=True)
+        split, part = _part(dataset, split)
+        name, notices = dataset.name, ()
+    loaded = time.perf_counter()
+    outputs = trained.forward(part.inputs)
+    seconds = {"data": loaded - began, "predict": time.perf_counter() - loaded}
+    return Judged(name, split, part, outputs, dataset, (*trained.notices, *notices), seconds)
+
+
+def evaluate(
+    trained: Trained,
+    judged: Judged,
+    *,
+    slice_by: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+    most_worst: int = 12,
+    explain: bool = False,
+) -> Evaluation:
+    """Every metric of the task on what was judged, with bootstrap intervals. `explain` adds saliency, or what columns are worth.
+
+    Raises `DataError` for a column to slice by that the data does not have.
+    """
+    began = time.perf_counter()
+    preparation, part, outputs = trained.preparation, judged.part, judged.outputs
+    spec, resamples = preparation.spec, affordable(len(part), resamples)
+    scores = measure(spec.target, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
+    metric, maximize = headline(spec.target)
+    measured = time.perf_counter()
+    sliced = slices(part, outputs, spec, slice_by, resamples=resamples, encoder=preparation.encoder)
+    weak = weak_slices(part, outputs, spec, slice_by, encoder=preparation.encoder)
+    examples = worst(part, outputs, spec, most=most_worst)
+    weights: tuple[Any, ...] = ()
+    if explain and preparation.encoder is not None:
+        weights = importance(trained.forward, part, spec.target, encoded(preparation.encoder))
+    if explain:
+        examples = _explained(trained, judged, examples)
+    warnings = (*judged.notices, *drift(preparation, part.inputs), *weak)
+    seconds = {**judged.seconds, "metrics": measured - began, "examples": time.perf_counter() - measured}
+    return Evaluation(
+        run=trained.run.id,
+        name=trained.run.name,
+        data=judged.data,
+        split=judged.split,
+        examples=len(part),
+        target=spec.target,
+        classes=spec.classes or spec.target_names,
+        step=trained.step,
+        device=engine.describe_device(),
+        scores=scores,
+        headline=metric,
+        maximize=maximize,
+        resamples=resamples,
+        baselines={},
+        slices=sliced,
+        worst=examples,
+        importance=weights,
+        warnings=warnings,
+        seconds=seconds,
+        extra={},
+    )
+
+
+def simple_models(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str, float]]:
+    """What simple models reach on the same examples, fitted on the run's training part: as it was kept, or else computed.
+
+    Raises the `DlxError`s of reading the run's own data, where new data was judged.
+    """
+    if judged.dataset is not None and (kept := _kept(trained, judged)):
+        return kept
+    dataset = judged.dataset or trained.dataset()
+    return baselines(dataset.train, judged.part, dataset.spec, dataset.scaling)
+
+
+def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
+    """Stores figures and predictions beside the run, for `dlx runs show --plot` and `dlx runs compare`. New data is not kept.
+
+    Raises `CannotWriteError`.
+    """
+    if judged.dataset is None:
+        return
+    write_predictions(trained.run.path, _predictions(trained, judged))
+    tree = {**evaluation_json(evaluation), "fingerprint": _fingerprint(judged), "checkpoint": trained.digest}
+    engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode())
+
+
+def predictions_of(run: RunRecord, store: Store, split: str) -> Predictions:
+    """What a run's network says of a part of its own data: as it was kept, if by the same weights, or else computed and kept.
+
+    Raises the `DlxError`s of `restore` and `judge`.
+    """
+    trained = restore(run, store)
+    kept = read_predictions(run.path, split, trained.digest)
+    if kept is not None:
+        return kept
+    found = _predictions(trained, judge(trained, split=split))
+    with contextlib.suppress(CannotWriteError):  # a store that can only be read: what is kept is only a shortcut
+        write_predictions(run.path, found)
+    return found
+
+
+def _part(dataset: Dataset, split: str | None) -> tuple[str, Part]:
+    """The name and the examples of a part, by default of the first that has any of test, validation and train."""
+    parts = {"test": dataset.test, "validation": dataset.validation, "train": dataset.train}
+    if split == "all":
+        return "all", _joined([dataset.train, dataset.validation, dataset.test])
+    chosen = split or next(name for name, part in parts.items() if len(part))
+    if not len(parts[chosen]):
+        others = ", ".join(name for name, part in parts.items() if len(part))
+        raise UsageError(f"--split {chosen}: the {chosen} part of {dataset.name} has no examples; it has {others}")
+    return chosen, parts[chosen]
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    rows = [part.rows for part in parts if part.rows is not None]
+    table = None if len(rows) < len(parts) else pd.concat(rows)
+    return Part(np.concatenate([part.inputs for part in parts]), np.concatenate([part.targets for part in parts]), table)
+
+
+def _top_k(trained: Trained) -> tuple[int, ...]:
+    """Beside the usual k, the one that the experiment asks for."""
+    chosen = vars(trained.config.task).get("top_k")
+    return () if chosen is None else (chosen,)
+
+
+def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples with what their predictions depend on: maps of the pixels, or the columns of a table."""
+    preparation, scaling = trained.preparation, trained.preparation.scaling
+    rows = np.array([example.row for example in examples], int)
+    images = len(preparation.spec.input_shape) == 3
+    if not len(rows) or not (images or preparation.encoder):
+        return tuple(examples)
+    part = judged.part.take(rows)
+    chosen = wrong_output(part, judged.outputs[rows], preparation.spec)
+    moments = preparation.moments
+    # Integrated gradients begin at the mean example, which is not 0 where `data.standardize` is false.
+    reference = None if moments is None else (moments.mean - scaling.mean) * scaling.inverse_std
+
+    def network(learner: LearnerState, inputs: jax.Array) -> jax.Array:
+        return trained.task.predict(trained.config, learner, inputs, engine.step_key(trained.config.train.seed, "evaluate", 0))
+
+    bound = jax.tree_util.Partial(network, trained.learner)
+    methods = METHODS if images else METHODS[-1:]
+    found = attributions(bound, scaling.apply(part.inputs), chosen, methods=methods, reference=reference)
+    if preparation.encoder is not None:
+        columns = by_column(found["integrated gradients"], encoded(preparation.encoder))
+        return tuple(replace(example, because=each) for example, each in zip(examples, columns, strict=True))
+    maps = {method: pictures(each) for method, each in found.items()}  # (examples, height, width) each
+    return tuple(
+        replace(example, saliency={method: each[place] for method, each in maps.items()})
+        for place, example in enumerate(examples)
+    )
+
+
+def _predictions(trained: Trained, judged: Judged) -> Predictions:
+    spec = trained.preparation.spec
+    return Predictions(
+        judged.outputs,
+        judged.part.targets,
+        spec.target,
+        spec.classes or spec.target_names,
+        judged.split,
+        _fingerprint(judged),
+        trained.digest,
+        trained.step,
+    )
+
+
+def _fingerprint(judged: Judged) -> str:
+    return fingerprint_of(judged.part.inputs, judged.part.targets)
+
+
+def _figures_file(trained: Trained, judged: Judged) -> Path:
+    return trained.run.path / "evaluations" / f"{judged.split}.json"
+
+
+def _kept(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str, float]]:
+    """The simple models' figures of an earlier evaluation on the same examples; empty where there are none."""
+    try:
+        tree = json.loads(_figures_file(trained, judged).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # none, or a damaged one, which is written anew
+    return tree.get("baselines", {}) if tree.get("fingerprint") == _fingerprint(judged) else {}

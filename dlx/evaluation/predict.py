@@ -1,0 +1,59 @@
+"""New data through a trained network, a chunk at a time: however long the data is, memory stays the same."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from dlx.data import Chunk, OnBad, Spec, stream
+from dlx.data.files import existing
+from dlx.data.incoming import find_format
+from dlx.evaluation.metrics import probabilities
+from dlx.evaluation.results import Predicted
+from dlx.experiment.restore import Trained
+
+
+def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predicted]:
+    """Predictions for new data, a table at a time, in order. The host reads ahead while the device computes.
+
+    Raises what `dlx.data.stream` raises.
+    """
+    spec, waiting = trained.preparation.spec, deque[Chunk]()
+    chunks = stream(trained.preparation, source, trained.config.data, on_bad=on_bad)
+    place = "line" if source == "-" or find_format(existing(source, "--data")) == "csv" else "row"
+
+    def inputs() -> Iterator[np.ndarray]:
+        for chunk in chunks:
+            waiting.append(chunk)
+            yield chunk.inputs
+
+    for outputs in trained.forward.stream(inputs()):
+        chunk = waiting.popleft()
+        where = {place: pa.array(chunk.rows)} if chunk.names is None else {"file": pa.array(chunk.names)}
+        yield Predicted(pa.table({**where, **columns(spec, outputs)}), chunk.bad, chunk.unseen)
+
+
+def columns(spec: Spec, outputs: np.ndarray) -> dict[str, pa.Array]:
+    """Outputs (n, k) as columns for people and programs: what is predicted, and how probable it is.
+
+    Classes: `prediction` (a name) and `probability NAME` of each. Labels: `prediction NAME` (0 or 1) and `probability NAME` of each.
+    Numbers: `prediction`, or of several `prediction NAME`.
+    """
+    chances = probabilities(spec.target, outputs).astype(np.float32)
+    match spec.target:
+        case "class":
+            best = pa.DictionaryArray.from_arrays(pa.array(outputs.argmax(1).astype(np.int32)), pa.array(spec.classes))
+            return {"prediction": best, **_named("probability", spec.classes, chances)}
+        case "labels":
+            guesses = {
+                name: pa.array(column) for name, column in zip(spec.classes, (outputs > 0).astype(np.int8).T, strict=True)
+            }
+            return {**guesses, **_named("probability", spec.classes, chances)}
+        case "number":
+            one = outputs.shape[1] == 1
+            return {"prediction": pa.array(outputs[:, 0])} if one else _named("prediction", spec.target_names, outputs)
+
+
+def _named(what: str, names: Sequence[str], values: np.ndarray) -> dict[str, pa.Array]:
+    return {f"{what} {name}": pa.array(column) for name, column in zip(names, np.ascontiguousarray(values.T), strict=True)}
