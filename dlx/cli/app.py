@@ -9,8 +9,12 @@ import typer
 from dlx.cli.batch_find import batch_find
 from dlx.cli.catalog import config, data, models, recipes
 from dlx.cli.check import check
+from dlx.cli.evaluate import evaluate
+from dlx.cli.export import export
 from dlx.cli.gradcheck import gradcheck
 from dlx.cli.lr_find import lr_find
+from dlx.cli.predict import predict
+from dlx.cli.report import report
 from dlx.cli.runs import runs
 from dlx.cli.schedule import schedule
 from dlx.cli.sweep import sweep
@@ -33,6 +37,10 @@ def build_app() -> typer.Typer:
     app.command("batch-find")(batch_find)
     app.command("check")(check)
     app.command("gradcheck")(gradcheck)
+    app.command("evaluate")(evaluate)
+    app.command("predict")(predict)
+    app.command("report")(report)
+    app.command("export")(export)
     for name, group in (
         ("sweep", sweep),
         ("schedule", schedule),

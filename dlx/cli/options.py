@@ -30,3 +30,4 @@ Target = Annotated[
     list[str] | None, typer.Option("--target", metavar="COLUMN", help="The column of --data to predict (repeat for several).")
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="net.py:Net", help="Your own Flax NNX network.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, a name, or `latest`.")]

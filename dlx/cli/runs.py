@@ -1,56 +1,144 @@
-"""`dlx runs`: reads, follows and removes what the store keeps. Needs no JAX."""
+"""`dlx runs`: reads, follows, exports and removes what the store keeps. Needs no JAX."""
 
+import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dlx.cli import options
+from dlx.cli.compare import compare
 from dlx.errors import Status, UsageError
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, a name, or `latest`.")]
 POLL_SECONDS = 1.0
+SCREENFUL = 50
+"""How many runs a terminal gets unless told: the newest come first, and must not scroll away."""
+
+
+OnlyStatus = Annotated[Status | None, typer.Option("--status", help="Only runs that stand so.")]
+OnlyName = Annotated[str | None, typer.Option("--name", help="Only runs of this name.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="Such as 'test/accuracy>0.9 and config.model.kind=mlp', with and, or, not, in (...), ~ for contains; repeated, all must hold.",
+    ),
+]
+Sort = Annotated[str, typer.Option(help="A field, a metric or a path into the config; a leading - puts the largest first.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 
 
 def list_(
     store: options.Store = None,
-    status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CONDITION", help="Such as 'test/accuracy>0.9' or config.model.kind=mlp; all must hold."),
-    ] = None,
-    sort: Annotated[str, typer.Option(help="A field or a metric; a leading - puts the largest first.")] = "-created",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    status: OnlyStatus = None,
+    name: OnlyName = None,
+    where: Where = None,
+    sort: Sort = "-created",
+    limit: Limit = None,
+    all_: Annotated[bool, typer.Option("--all", help=f"On a terminal too, which gets {SCREENFUL} unless told.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first. A pipe or a file gets all of them, a terminal the first 50."""
     from dlx.report.console import for_output, print_json
-    from dlx.report.tables import run_json, runs_table
-    from dlx.store import list_runs, open_store
+    from dlx.report.listing import print_runs
+    from dlx.report.tables import run_json
+    from dlx.store import listing, open_store
 
+    if all_ and limit is not None:
+        raise UsageError(f"--all and --limit {limit} ask for different things; leave one out")
+    short = limit is None and not all_ and not as_json and sys.stdout.isatty()
     with open_store(store, create=False) as opened:
-        found = list_runs(opened, status=status, name=name, sort=sort, limit=limit, where=tuple(where or ()))
+        shown = SCREENFUL if short else limit
+        found = listing(opened, status=status, name=name, sort=sort, limit=shown, where=tuple(where or ()))
     if as_json:
-        print_json({"runs": [run_json(run) for run in found]})
+        print_json({"runs": [run_json(run) for run in found.runs]})
     else:
-        for_output().print(runs_table(found) if found else "no runs")
+        print_runs(found, for_output(), short=short)
 
 
-def show(run: Run, store: options.Store = None, as_json: options.AsJson = False) -> None:
+def show(
+    run: options.Run,
+    store: options.Store = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the learning curves, and the confusion matrix that `dlx evaluate` left.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Show one run: outcome, scores, config, where it ran."""
     from dlx.report.console import for_output, print_json
     from dlx.report.tables import run_json, run_lines
-    from dlx.store import find_run, open_store
+    from dlx.store import curves, find_run, open_store
 
+    if plot and as_json:
+        raise UsageError("--plot draws and --json does not; leave one out")
     with open_store(store, create=False) as opened:
         found = find_run(opened, run)
+        drawn = curves(opened, found.id) if plot else {}
     if as_json:
         print_json(run_json(found))
         return
     console = for_output()
     for line in run_lines(found):
         console.print(line)
+    if plot:
+        from dlx.report.run_plots import confusion_plots, curve_plots
+
+        for line in (*curve_plots(found, drawn), *confusion_plots(found.path)):
+            console.print(line)
+
+
+def diff(
+    run: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Ids, beginnings of ids, names, or `latest`.")],
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show in which config fields runs differ, and in which versions, device, commit and data."""
+    from dlx.report.console import for_output, print_json
+    from dlx.report.runs_export import differing, differing_lines
+    from dlx.store import find_run, open_store
+
+    if len(run) < 2:
+        raise UsageError(f"{run[0]} is one run; name another one to compare it with")
+    with open_store(store, create=False) as opened:
+        found = list({record.id: record for record in (find_run(opened, text) for text in run)}.values())
+    differences = differing(found)
+    if as_json:
+        print_json({"runs": [record.id for record in found], **differences})
+        return
+    console = for_output()
+    for line in differing_lines(found, differences, console):
+        console.print(line)
+
+
+def export(
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="csv|json|parquet", help="What to write.", show_default="as --out ends, or csv"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to.", show_default="stdout")] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="One row for each run, metric and step, in place of one for each run.")
+    ] = False,
+    store: options.Store = None,
+    status: OnlyStatus = None,
+    name: OnlyName = None,
+    where: Where = None,
+    sort: Sort = "-created",
+    limit: Limit = None,
+) -> None:
+    """Write runs as a table with a column for each field, config key, metric and phase."""
+    from dlx.report.runs_export import CURVE_COLUMNS, choose_format, curve_rows, run_rows, write_rows
+    from dlx.store import list_runs, open_store, stream_curves
+
+    chosen = choose_format(format_, out)
+    with open_store(store, create=False) as opened:
+        found = list_runs(opened, status=status, name=name, sort=sort, limit=limit, where=tuple(where or ()))
+        if curves:
+            rows = curve_rows(found, stream_curves(opened, [run.id for run in found]))
+            write_rows("curves", CURVE_COLUMNS, rows, chosen, out)
+        else:
+            write_rows("runs", *run_rows(found), chosen, out)
 
 
 def remove(
@@ -59,8 +147,6 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove runs with their metrics, checkpoints and folders. There is no way back."""
-    import sys
-
     from dlx.report.console import for_people
     from dlx.store import delete_run, find_run, open_store
 
@@ -77,7 +163,7 @@ def remove(
 
 
 def tail(
-    run: Run = "latest",
+    run: options.Run = "latest",
     store: options.Store = None,
     follow: Annotated[bool, typer.Option(help="Go on until the run ends.")] = True,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last evaluations to begin with.")] = 10,
@@ -105,8 +191,11 @@ def tail(
     console.print(f"run {record.id} {colored(record.status)}: {escape(record.message)}", soft_wrap=True)
 
 
-runs = typer.Typer(help="List, show, follow and remove runs.", no_args_is_help=True)
+runs = typer.Typer(help="List, show, compare, export, follow and remove runs.", no_args_is_help=True)
 runs.command("ls")(list_)
 runs.command("show")(show)
+runs.command("diff")(diff)
+runs.command("compare")(compare)
+runs.command("export")(export)
 runs.command("rm")(remove)
 runs.command("tail")(tail)

@@ -11,7 +11,7 @@ import typer
 from dlx.cli import options
 from dlx.cli.check import check_first
 from dlx.cli.experiment import Words, tunable_from
-from dlx.errors import DlxError, UsageError
+from dlx.errors import DlxError, Status, UsageError
 
 if TYPE_CHECKING:
     from dlx.config import Experiment
@@ -41,6 +41,9 @@ def train(
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run the quick checks of `dlx check` first; train unless one fails.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the run for TensorBoard too, into its folder (needs dlx[tensorboard]).")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show config, layers, steps and memory; train nothing.")] = False,
     store: options.Store = None,
@@ -73,11 +76,17 @@ def train(
     config, tune = (None, False) if resume not in (None, "auto") else tunable_from(words, store)
     with open_store(store, create=config is not None) as opened:
         events = _events(opened, config, name, resume, limit, tune=tune)
+        if tensorboard:
+            from dlx.report.tensorboard import recorded
+
+            events = recorded(events, opened)
         imported = time.perf_counter() - began
         try:
             if check and config is not None:
                 check_first(config, quiet=quiet)
             finished = watch(events, for_people(), quiet=quiet, verbose=verbose)
+            if tensorboard and finished.status is Status.COMPLETED:
+                _draw_scores(opened, finished.run)
         except DlxError as error:
             if as_json:
                 print_json(
@@ -87,6 +96,18 @@ def train(
     if as_json:
         print_json(finished_json(finished, imported))
     raise typer.Exit(finished.status.exit_code)
+
+
+def _draw_scores(store: Store, run: str) -> None:
+    """Adds pictures of how the run's best weights do on what was held out to its TensorBoard events."""
+    from dlx.evaluation.evaluate import evaluate, judge
+    from dlx.experiment.restore import restore
+    from dlx.report.tensorboard import FOLDER, write_evaluation
+    from dlx.store import find_run
+
+    trained = restore(find_run(store, run), store)
+    found = evaluate(trained, judge(trained), resamples=0)
+    write_evaluation(trained.run.path / FOLDER, found)
 
 
 def check_options(words: Words, name: str | None, resume: str | None, *, check: bool = False) -> None:

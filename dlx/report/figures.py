@@ -87,6 +87,15 @@ def written(value: float, tolerance: float) -> str:
     return next((text for n in range(3, 17) if abs(float(text := f"{value:.{n}g}") - value) <= tolerance), f"{value:.17g}")
 
 
+def short(text: str, width: int = 40) -> str:
+    """On one line, without its middle where it is long, and never a formula."""
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    if len(text) > width:
+        kept = width - 1
+        text = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
+    return text.replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path) -> None:
     """As PNG; the file is the old picture or the new one, never half of it. Raises `CannotWriteError`."""
     with whole_file(path) as temporary, style():

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 
+from matplotlib.figure import Figure
+
 from dlx.report.figures import save
 from dlx.report.sweep_plots import (
     Curve,
@@ -14,13 +16,13 @@ from dlx.report.sweep_plots import (
     learning_curves,
     parallel_coordinates,
     pareto_front,
+    slices,
 )
 from dlx.store import Store, SweepRecord, curves, find_run
 
 
-def draw_sweep(store: Store, sweep: SweepRecord, importances: Mapping[str, float], folder: Path) -> Iterator[Path]:
-    """Draws a sweep into PNG files of a folder, and yields their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+def sweep_figures(store: Store, sweep: SweepRecord, importances: Mapping[str, float]) -> dict[str, Figure]:
+    """All pictures of a sweep by name, in the order in which they are looked at; `front` only of several objectives."""
     maximize = sweep.direction == "maximize"
     search = sweep.config["search"]
     log = [key for key, dimension in search.items() if dimension.get("log")]
@@ -30,9 +32,10 @@ def draw_sweep(store: Store, sweep: SweepRecord, importances: Mapping[str, float
     ]
     figures = {
         "history": history(points, sweep.monitor, maximize),
+        "learning_curves": learning_curves(list(_curves(store, sweep)), sweep.monitor, maximize),
         "parallel_coordinates": parallel_coordinates(points, list(search), log, sweep.monitor, maximize),
         "importance": importance(importances, sweep.monitor),
-        "learning_curves": learning_curves(list(_curves(store, sweep)), sweep.monitor, maximize),
+        "slices": slices(points, list(search), log, sweep.monitor, maximize),
     }
     if len(sweep.goals) > 1:
         first, second = sweep.goals[:2]
@@ -40,7 +43,13 @@ def draw_sweep(store: Store, sweep: SweepRecord, importances: Mapping[str, float
         senses = (first.direction == "maximize", second.direction == "maximize")
         front = [trial.number for trial in sweep.front]
         figures["front"] = pareto_front(values, front, (first.metric, second.metric), senses)
-    for name, figure in figures.items():
+    return figures
+
+
+def draw_sweep(store: Store, sweep: SweepRecord, importances: Mapping[str, float], folder: Path) -> Iterator[Path]:
+    """Draws a sweep into PNG files of a folder, and yields their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in sweep_figures(store, sweep, importances).items():
         path = folder / f"{name}.png"
         save(figure, path)
         yield path

@@ -31,8 +31,11 @@ from dlx.report.figures import (
     SMALL,
     VERMILLION,
     PlainTicks,
+    dressed,
     name_axes,
     new_axes,
+    new_figure,
+    short,
     style,
     tick_labels,
     written,
@@ -47,6 +50,8 @@ LABELLED_FRONT = 12
 """A longer front is drawn without its trials' numbers."""
 LARGEST = 1e100
 """What is beyond it, infinite or not a number is not drawn: Matplotlib multiplies coordinates."""
+SLICES_ACROSS = 2
+"""Panels in a row of the slices."""
 SHOWN_TICKS = 16
 """Of a categorical axis; of more choices only every other, every third, ... is named."""
 
@@ -73,7 +78,7 @@ class Curve:
 
 def history(points: Sequence[Point], monitor: str, maximize: bool) -> Figure:
     """What each trial reached, in their order, and the best so far."""
-    title = f"{_short(monitor)} of each trial"
+    title = f"{short(monitor)} of each trial"
     with style():
         done = _completed(points)
         if not done:
@@ -112,7 +117,7 @@ def history(points: Sequence[Point], monitor: str, maximize: bool) -> Figure:
         axes.set_xlim(first - margin, last + margin)
         axes.set_ylim(*limits)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        name_axes(axes, title, _summary(points, done, maximize), "trial", _short(monitor))
+        name_axes(axes, title, _summary(points, done, maximize), "trial", short(monitor))
         _legend(figure)
         return figure
 
@@ -121,7 +126,7 @@ def parallel_coordinates(
     points: Sequence[Point], keys: Sequence[str], log: Collection[str], monitor: str, maximize: bool
 ) -> Figure:
     """Completed trials as lines through their searched values to what they reached; an absent value breaks the line."""
-    title = f"Searched values and {_short(monitor, 32)}"
+    title = f"Searched values and {short(monitor, 32)}"
     with style():
         done = _completed(points)
         if not done:
@@ -145,9 +150,9 @@ def parallel_coordinates(
             line.set_gid(f"trial {done[index].number}")
         line.set(lw=2.4, alpha=1)
         _draw_verticals(axes, verticals)
-        strip = np.linspace(1 if maximize else 0, 0 if maximize else 1, 64)[:, None]  # what the colours mean
-        shades = colors(0.93 * strip)
-        axes.imshow(shades, extent=(len(keys) + 0.02, len(keys) + 0.07, 0, 1), aspect="auto", origin="lower", zorder=4)
+        bottoms = np.linspace(0, 1, 64, endpoint=False)  # what the colours mean
+        shades = colors(0.93 * (1 - bottoms if maximize else bottoms))
+        axes.bar(len(keys) + 0.02, 1 / 64, 0.05, bottoms, align="edge", color=shades, lw=0, zorder=4)
         names = [f"{_folded(key)}\n(log)" if key in log else _folded(key) for key in keys]
         axes.set_xticks(range(len(verticals)), [*names, _folded(monitor)], fontsize=SMALL + 0.5)
         axes.get_xticklabels()[-1].set_fontweight("bold")
@@ -165,7 +170,7 @@ def parallel_coordinates(
 
 def importance(importances: Mapping[str, float], monitor: str) -> Figure:
     """Which searched values mattered, as shares of all that mattered."""
-    title = f"Importance for {_short(monitor, 32)}"
+    title = f"Importance for {short(monitor, 32)}"
     with style():
         known = {key: max(0.0, float(value)) for key, value in importances.items() if _drawable(value)}
         total = sum(known.values())
@@ -176,7 +181,7 @@ def importance(importances: Mapping[str, float], monitor: str) -> Figure:
         figure, axes = new_axes(9, 1.8 + 0.36 * len(ranked))
         bars = axes.barh(range(len(ranked)), shares, color=BLUE, height=0.7)
         axes.bar_label(bars, [_share(share) for share in shares], padding=4, fontsize=SMALL + 1)
-        axes.set_yticks(range(len(ranked)), [_short(key) for key, _ in ranked])
+        axes.set_yticks(range(len(ranked)), [short(key) for key, _ in ranked])
         axes.set_ylim(len(ranked) - 0.4, -0.6)  # the most important on top
         axes.set_xlim(0, max(shares) * 1.12)
         axes.grid(visible=False, axis="y")
@@ -186,7 +191,7 @@ def importance(importances: Mapping[str, float], monitor: str) -> Figure:
 
 def learning_curves(curves: Sequence[Curve], monitor: str, maximize: bool) -> Figure:
     """The monitored metric of all trials by epoch, the best trial's on top; a pruned one ends in a small cross."""
-    title = f"{_short(monitor)} by epoch"
+    title = f"{short(monitor)} by epoch"
     with style():
         drawn = [(curve, *_finite(curve)) for curve in curves]
         drawn = [(curve, x, y) for curve, x, y in drawn if np.isfinite(y).any()]
@@ -227,11 +232,45 @@ def learning_curves(curves: Sequence[Curve], monitor: str, maximize: bool) -> Fi
         handles = [Line2D([], [], color=BLACK, lw=2.2, label=f"best: trial {curve.number}, {number(float(best(y)))}")]
         for status in sorted(counts):
             mark = "x" if status == "pruned" else ""
-            handles.append(Line2D([], [], color=_color(status), marker=mark, ms=5, label=f"{counts[status]} {_short(status)}"))
+            handles.append(Line2D([], [], color=_color(status), marker=mark, ms=5, label=f"{counts[status]} {short(status)}"))
         whole = all((x == np.rint(x)).all() for _, x, _ in drawn)
         axes.xaxis.set_major_locator(MaxNLocator(integer=whole, steps=[1, 2, 5, 10]))
-        name_axes(axes, title, f"{plural(len(drawn), 'trial')}; {_better(maximize)}", "epoch", _short(monitor))
+        name_axes(axes, title, f"{plural(len(drawn), 'trial')}; {_better(maximize)}", "epoch", short(monitor))
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL + 1)
+        return figure
+
+
+def slices(points: Sequence[Point], keys: Sequence[str], log: Collection[str], monitor: str, maximize: bool) -> Figure:
+    """What completed trials reached against each searched value by itself, the best trial marked; limits as in the history."""
+    title = f"{short(monitor)} by each searched value"
+    with style():
+        done = _completed(points)
+        if not done:
+            return _empty(title, _none_completed(points))
+        if not keys:
+            return _empty(title, "No value is searched.")
+        rows = math.ceil(len(keys) / SLICES_ACROSS)
+        figure = new_figure(9, 1.1 + 2.3 * rows)
+        panels = figure.subplots(rows, SLICES_ACROSS, squeeze=False, sharey=True).ravel()
+        values = np.array([_value(point) for point in done], float)
+        best = (max if maximize else min)(range(len(done)), key=lambda index: values[index])  # of equals the earlier one
+        limits = _padded(*_span(values, maximize))
+        inside = (values >= limits[0]) & (values <= limits[1])
+        for axes, key in zip(panels, keys, strict=False):
+            vertical = _vertical([point.params.get(key, math.nan) for point in done], log=key in log)
+            dressed(axes).plot(vertical.positions[inside], values[inside], "o", ls="", ms=4.5, mew=0, color=BLUE, alpha=0.6)
+            axes.plot(vertical.positions[best], values[best], "D", ls="", ms=7, color=VERMILLION, mec="white", zorder=3)
+            ticks = _apart(vertical.ticks)
+            axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=SMALL)
+            axes.set(xlim=(-0.05, 1.05), ylim=limits)
+            axes.set_xlabel(f"{short(key)} (log)" if key in log else short(key), fontsize=9)
+        for axes in panels[len(keys) :]:
+            axes.set_visible(False)
+        beyond = int((~inside).sum())
+        more = f"; {plural(beyond, 'value')} beyond the axes" if beyond else ""
+        name_axes(panels[0], title, _summary(points, done, maximize) + more, panels[0].get_xlabel(), "")
+        panels[0].texts[-1].set_in_layout(False)  # it goes on above the next panel
+        figure.supylabel(short(monitor), fontsize=10)
         return figure
 
 
@@ -242,7 +281,7 @@ def pareto_front(
     maximize: tuple[bool, bool] | None = None,
 ) -> Figure:
     """Two objectives of each trial, the front's members joined. Unless told, the points show which way is better."""
-    title = f"{_short(names[1], 26)} against {_short(names[0], 26)}"
+    title = f"{short(names[1], 26)} against {short(names[0], 26)}"
     with style():
         drawn = [entry for entry in values if _drawable(entry[1]) and _drawable(entry[2])]
         if not drawn:
@@ -273,9 +312,9 @@ def pareto_front(
         details = f"{plural(len(drawn), 'trial')}, {len(on)} on the front"
         details += f"; {beyond} beyond the axes" if beyond else ""
         ways = [
-            f"{_short(name, 30)} ({'higher' if high else 'lower'} is better)" for name, high in zip(names, senses, strict=True)
+            f"{short(name, 30)} ({'higher' if high else 'lower'} is better)" for name, high in zip(names, senses, strict=True)
         ]
-        name_axes(axes, title, details, *(ways if maximize or len(drawn) > 1 else map(_short, names)))
+        name_axes(axes, title, details, *(ways if maximize or len(drawn) > 1 else map(short, names)))
         _legend(figure)
         if 0 < len(members) <= LABELLED_FRONT:
             _label_front(figure, axes, members)
@@ -381,6 +420,15 @@ def _vertical(values: Sequence[Any], *, log: bool) -> _Vertical:
     return _Vertical(((np.log10(raw) if log else raw) - start) / width, named)
 
 
+def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Those whose names do not run into each other in a row, the first come first."""
+    kept: list[tuple[float, str]] = []
+    for at, label in ticks:
+        if all(abs(at - other) > 0.014 * (len(label) + len(name)) for other, name in kept):
+            kept.append((at, label))
+    return kept
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten, or parts of them where there would be too few; nothing where the axis is too short for these."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -398,7 +446,7 @@ def _categorical(values: Sequence[Any]) -> _Vertical:
     choices = sorted({name for name in names if name is not None}, key=_natural)
     places = {name: (at + 0.5) / len(choices) for at, name in enumerate(choices)}
     every = math.ceil(len(choices) / SHOWN_TICKS)
-    ticks = [(places[name], _short(_unquoted(name), 16)) for name in choices[::every]]
+    ticks = [(places[name], short(_unquoted(name), 16)) for name in choices[::every]]
     return _Vertical(np.array([math.nan if name is None else places[name] for name in names]), ticks)
 
 
@@ -432,15 +480,6 @@ def _draw_verticals(axes: Axes, verticals: Sequence[_Vertical]) -> None:
 # ------------------------------------------------------------------------------------------------------------------- words
 
 
-def _short(text: str, width: int = 40) -> str:
-    """On one line, without its middle where it is long, and never a formula."""
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
-    if len(text) > width:
-        kept = width - 1
-        text = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
-    return text.replace("$", r"\$")
-
-
 def _folded(text: str, width: int = 16) -> str:
     """On up to three lines, broken after a dot, slash or underscore where there is one."""
     lines = [""]
@@ -450,7 +489,7 @@ def _folded(text: str, width: int = 16) -> str:
         lines[-1] += part
     if len(lines) > 3:  # its end tells a key from its neighbours
         lines = [f"…{lines[-3]}", *lines[-2:]]
-    return "\n".join(_short(line, width + 1) for line in lines)
+    return "\n".join(short(line, width + 1) for line in lines)
 
 
 def _share(percent: float) -> str:
@@ -463,7 +502,7 @@ def _better(maximize: bool) -> str:
 
 def _counts(points: Iterable[Point]) -> str:
     """`90 completed, 8 diverged`, the most frequent first."""
-    counts = sorted(Counter(_short(point.status) for point in points).items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(Counter(short(point.status) for point in points).items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {status}" for status, count in counts)
 
 

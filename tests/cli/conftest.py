@@ -1,9 +1,13 @@
 """Running `dlx` as a shell would, but in this process: the command, its exit code, stdout and stderr."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from dlx.cli.app import main
@@ -39,3 +43,37 @@ def dlx(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def tiny() -> tuple[str, ...]:
     """The arguments of a run of 40 steps."""
     return TINY
+
+
+@pytest.fixture(scope="session")
+def trained_once(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of two runs, `digits` (images) and `people` (the table `people.csv`), to be copied and not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    generator = np.random.Generator(np.random.Philox(5))
+    kind = generator.integers(0, 2, 200)
+    table = {
+        "age": 30 + 20 * kind + generator.normal(0, 4, 200).round(1),
+        "city": np.where(generator.random(200) < 0.5, "Oslo", "Bergen"),
+        "kind": np.where(kind == 1, "old <b>", "young"),
+    }
+    pd.DataFrame(table).to_csv(folder / "people.csv", index=False)
+    short = ("train.duration=60 steps", "model.hidden=[8]", "optimizer.lr=1e-2", "data.test=0.3", "-q")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DLX_CACHE", str(shared_cache))
+        for words in (
+            [*TINY, "--name", "digits", "-q"],
+            ["--data", "people.csv", "--target", "kind", *short, "--name", "people"],
+        ):
+            patch.setattr(sys, "argv", ["dlx", "train", *words])
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path) -> Path:
+    """The current folder, with a copy of the store of the runs `digits` and `people`, and `people.csv`."""
+    shutil.copytree(trained_once, Path.cwd(), dirs_exist_ok=True)
+    return Path.cwd()

@@ -299,7 +299,14 @@ def test_plots_are_png_files_whose_paths_are_told(
     for words, folder in (((), Path("results/sweeps") / of_two_goals["sweep"]), (("--to", "pictures"), Path("pictures"))):
         assert run(monkeypatch, "sweep", "plot", "two", *words) == 0
         told = [Path(line) for line in capsys.readouterr().out.splitlines()]
-        assert {path.stem for path in told} == {"history", "parallel_coordinates", "importance", "learning_curves", "front"}
+        assert {path.stem for path in told} == {
+            "history",
+            "parallel_coordinates",
+            "importance",
+            "slices",
+            "learning_curves",
+            "front",
+        }
         assert all(path.resolve().parent == folder.resolve() for path in told)
         assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in told)
 

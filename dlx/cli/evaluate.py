@@ -1,0 +1,96 @@
+"""`dlx evaluate`: what did a run learn, and how sure is that?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dlx.cli import options
+from dlx.errors import DlxError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dlx.evaluation.evaluate import Judged
+    from dlx.evaluation.results import Evaluation
+    from dlx.experiment.restore import Trained
+
+
+def evaluate(
+    run: options.Run = "latest",
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="PATH", help="New data with the run's columns, target included, in place of its own."),
+    ] = None,
+    split: Annotated[
+        Literal["test", "validation", "train", "all"] | None,
+        typer.Option("--split", help="The part of the run's own data. Without it test, or what there is."),
+    ] = None,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice", metavar="COLUMN[:N]", help="The metrics by a column's values, or by N intervals of it (repeatable)."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="What each column is worth; for images, the pixels that were looked at.")
+    ] = False,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the examples it is most wrong about to show.")] = 5,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", min=0, metavar="N", help="Resamples behind the 95 % intervals; 0 for none.")
+    ] = 1000,
+    baselines: Annotated[bool, typer.Option(help="Also what simple models reach on the same examples.")] = True,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="All classes and mistakes, and tracebacks.")] = False,
+) -> None:
+    """Score a run's best weights on data it has not seen: every metric of its task, with 95 % intervals.
+
+    Exit codes: 0, 2 for a run or a column that there is not, 65 for data that does not fit or a damaged checkpoint, 66 for a
+    run without a checkpoint or a file that is missing.
+    """
+    from dlx.evaluation.evaluate import evaluate, judge, keep
+    from dlx.evaluation.results import evaluation_json
+    from dlx.experiment.restore import restore
+    from dlx.report.console import for_output, for_people, print_json
+    from dlx.report.evaluation import baseline_lines, evaluation_lines
+    from dlx.store import find_run, open_store
+
+    people, output = for_people(), for_output()
+    output.quiet = as_json
+    began = time.perf_counter()
+    with open_store(store, create=False) as opened:
+        trained = restore(find_run(opened, run), opened)
+        restored = time.perf_counter() - began
+        judged = judge(trained, split=split, data=data)
+        found = evaluate(trained, judged, slice_by=slice_by or (), resamples=bootstrap, most_worst=worst, explain=explain)
+        found = replace(found, seconds={"restore": restored, **found.seconds})
+        for line in evaluation_lines(found, output, verbose=verbose):
+            output.print(line)
+        if baselines:
+            found = _with_baselines(trained, judged, found, people)
+            for line in baseline_lines(found):
+                output.print(line)
+        try:
+            keep(trained, judged, found)
+        except DlxError as error:  # what was found is shown all the same
+            people.print(f"note: {error}", markup=False)
+    if as_json:
+        print_json(evaluation_json(found))
+
+
+def _with_baselines(trained: Trained, judged: Judged, found: Evaluation, people: Console) -> Evaluation:
+    """The evaluation beside which simple models stand, or a note why they do not."""
+    from dlx.evaluation.evaluate import simple_models
+
+    began = time.perf_counter()
+    try:
+        with people.status("fitting simple models on the training part"):
+            models = simple_models(trained, judged)
+    except DlxError as error:
+        people.print(f"note: no simple models beside it: {error}", markup=False)
+        return found
+    return replace(found, baselines=models, seconds={**found.seconds, "baselines": time.perf_counter() - began})
