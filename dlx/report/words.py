@@ -1,8 +1,8 @@
 """Numbers, durations and times as people write them."""
 
 import json
-import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # see `tables`
@@ -39,8 +39,7 @@ def bytes_(value: float) -> str:
 
 def moment(timestamp: float) -> str:
     """Local time, `2026-11-20 23:31`."""
-    at = time.localtime(timestamp)
-    return f"{at.tm_year}-{at.tm_mon:02}-{at.tm_mday:02} {at.tm_hour:02}:{at.tm_min:02}"
+    return datetime.fromtimestamp(timestamp).isoformat(" ", "minutes")  # noqa: DTZ006 (local is meant)
 
 
 def plural(count: int, word: str) -> str:

@@ -161,7 +161,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 def test_a_page_is_short_and_of_no_machine(page: Path) -> None:
     found = _ABSOLUTE.search(text(page))
     assert found is None, f"{page.name}: {found[0] if found else ''}"
-    assert len(text(page).splitlines()) < (400 if page.name == "cli.md" else 200)  # that one is a list, and generated
+    assert len(text(page).splitlines()) < (600 if page.name == "cli.md" else 200)  # that one is a list, and generated
 
 
 def test_exit_codes_are_told_right() -> None:
