@@ -52,7 +52,7 @@ def evaluate(
     Exit codes: 0, 2 for a run or a column that there is not, 65 for data that does not fit or a damaged checkpoint, 66 for a
     run without a checkpoint or a file that is missing.
     """
-    from dlx.evaluation.evaluate import evaluate, judge, keep
+    from dlx.evaluation.evaluate import evaluate, judge
     from dlx.evaluation.results import evaluation_json
     from dlx.experiment.restore import restore
     from dlx.report.console import for_output, for_people, print_json
@@ -70,27 +70,27 @@ def evaluate(
         found = replace(found, seconds={"restore": restored, **found.seconds})
         for line in evaluation_lines(found, output, verbose=verbose):
             output.print(line)
-        if baselines:
-            found = _with_baselines(trained, judged, found, people)
-            for line in baseline_lines(found):
-                output.print(line)
-        try:
-            keep(trained, judged, found)
-        except DlxError as error:  # what was found is shown all the same
-            people.print(f"note: {error}", markup=False)
+        found = completed(trained, judged, found, people, baselines=baselines)
+        for line in baseline_lines(found):
+            output.print(line)
     if as_json:
         print_json(evaluation_json(found))
 
 
-def _with_baselines(trained: Trained, judged: Judged, found: Evaluation, people: Console) -> Evaluation:
-    """The evaluation beside which simple models stand, or a note why they do not."""
-    from dlx.evaluation.evaluate import simple_models
+def completed(trained: Trained, judged: Judged, found: Evaluation, people: Console, *, baselines: bool) -> Evaluation:
+    """The evaluation beside which simple models stand, kept beside the run. What cannot be is a note: the rest is there all the same."""
+    from dlx.evaluation.evaluate import keep, simple_models
 
-    began = time.perf_counter()
+    if baselines:
+        began = time.perf_counter()
+        try:
+            with people.status("fitting simple models on the training part"):
+                models = simple_models(trained, judged)
+            found = replace(found, baselines=models, seconds={**found.seconds, "baselines": time.perf_counter() - began})
+        except DlxError as error:
+            people.print(f"note: no simple models beside it: {error}", markup=False, soft_wrap=True)
     try:
-        with people.status("fitting simple models on the training part"):
-            models = simple_models(trained, judged)
+        keep(trained, judged, found)
     except DlxError as error:
-        people.print(f"note: no simple models beside it: {error}", markup=False)
-        return found
-    return replace(found, baselines=models, seconds={**found.seconds, "baselines": time.perf_counter() - began})
+        people.print(f"note: not kept for the next time: {error}", markup=False, soft_wrap=True)
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from dlx.cli import options
+from dlx.cli.evaluate import completed
 from dlx.errors import CannotWriteError, DlxError, UsageError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _evaluation_of(run: RunRecord, store: Store, judging: Judging, people: Conso
     """
     if not judging.wanted:
         return "It was not judged for this page: it was written with --no-evaluate."
-    from dlx.evaluation.evaluate import evaluate, judge, simple_models
+    from dlx.evaluation.evaluate import evaluate, judge
     from dlx.experiment.restore import restore
 
     try:
@@ -170,13 +171,7 @@ def _evaluation_of(run: RunRecord, store: Store, judging: Judging, people: Conso
             raise
         people.print(f"note: the page is without an evaluation: {error}", markup=False, soft_wrap=True)
         return f"It could not be judged: {error}."
-    if not judging.baselines:
-        return found
-    try:
-        with people.status("fitting simple models on the training part"):
-            return replace(found, baselines=simple_models(trained, judged))
-    except DlxError as error:
-        return replace(found, warnings=(*found.warnings, f"No simple models stand beside it: {error}."))
+    return completed(trained, judged, found, people, baselines=judging.baselines)
 
 
 def _default(store: Store, runs: Sequence[RunRecord], sweep: SweepRecord | None) -> Path:

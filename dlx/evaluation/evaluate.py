@@ -142,6 +142,7 @@ def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
         return
     write_predictions(trained.run.path, _predictions(trained, judged))
     tree = {**evaluation_json(evaluation), "fingerprint": _fingerprint(judged), "checkpoint": trained.digest}
+    tree["baselines"] = tree["baselines"] or _kept(trained, judged)  # they were left out, and are as good as before
     engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode())
 
 
