@@ -88,6 +88,8 @@ class Example:
     """By method (`gradient`, `smoothgrad`, `integrated gradients`) (height, width) float32 of 0..1, for images."""
     columns: Mapping[str, str] | None = None
     """For tables: the row as it was read, by column."""
+    file_row: int | None = None
+    """For tables: its number among the rows of the file, from 0, as pandas counts them."""
     because: Mapping[str, float] | None = None
     """For tables: what each column adds to the output that is explained, beside the mean example (integrated gradients), the most first."""
 
@@ -200,6 +202,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "worst": [
             {
                 "row": each.row,
+                "file_row": each.file_row,
                 "loss": each.loss,
                 "truth": each.truth,
                 "predicted": each.predicted,

@@ -36,6 +36,7 @@ def worst(part: Part, outputs: np.ndarray, spec: Spec, *, most: int = MOST) -> t
             confidence=_confidence(outputs[row], spec),
             picture=None if stretch is None else _picture(part.inputs[row], stretch),
             columns=_columns(part, row, spec),
+            file_row=None if part.rows is None else int(part.rows.index[row]),
         )
         for row in rows
     )

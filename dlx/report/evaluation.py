@@ -199,20 +199,18 @@ def _worst(evaluation: Evaluation, console: Console) -> Iterator[RenderableType]
     if examples[0].picture is not None and can_show(console):
         yield _pictures(examples)
         return
+    told, sure = any(each.columns for each in examples), any(each.confidence is not None for each in examples)
     table = grid()
-    for header, side in (
-        ("row", "right"),
-        ("truth", "left"),
-        ("predicted", "left"),
-        ("confidence", "right"),
-        ("loss", "right"),
-    ):
-        table.add_column(header, justify="right" if side == "right" else "left")
-    told = any(each.columns for each in examples)
+    table.add_column("row of the file" if told else "row", justify="right")
+    for header in ("truth", "predicted"):
+        table.add_column(header)
+    for header in ("confidence", "loss") if sure else ("loss",):
+        table.add_column(header, justify="right")
     if told:
         table.add_column("", overflow="fold")
     for each in examples:
-        cells = [str(each.row), escape(each.truth), escape(each.predicted), _sure(each), number(each.loss)]
+        place = each.row if each.file_row is None else each.file_row
+        cells = [str(place), escape(each.truth), escape(each.predicted), *([_sure(each)] if sure else []), number(each.loss)]
         table.add_row(*cells, *([_row(each)] if told else []))
     yield table
 

@@ -199,7 +199,7 @@ def _worst(evaluation: Evaluation) -> Html:
     ]
     rows = [
         [
-            str(e.row),
+            str(e.row if e.file_row is None else e.file_row),
             number(e.loss),
             e.truth,
             e.predicted,
@@ -209,7 +209,14 @@ def _worst(evaluation: Evaluation) -> Html:
         ]
         for e in examples
     ]
-    return joined([said, table(f"Rows of {evaluation.split}, counted from 0", columns, rows)])
+    return joined(
+        [
+            said,
+            table(
+                "Rows of the file, counted from 0" if names else f"Rows of {evaluation.split}, counted from 0", columns, rows
+            ),
+        ]
+    )
 
 
 def _reasons(example: Example) -> str:
