@@ -184,7 +184,7 @@ def test_the_page_of_a_run_has_all_that_an_evaluation_found() -> None:
 def test_the_page_of_a_table_has_rows_slices_and_columns() -> None:
     page = Page(made("table"))
     assert {found["id"] for found in page.all("figure")} == {"curves", "residuals", "importance"}
-    for said in ("[17, 22)", "all examples", "1.7 standard deviations away", "Exec-managerial", "Rows of test"):
+    for said in ("[17, 22)", "all examples", "1.7 standard deviations away", "Exec-managerial", "Rows of the file"):
         assert said in page.words
     assert "confidence" not in page.words
 
