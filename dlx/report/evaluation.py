@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dlx.evaluation.results import Evaluation, Example, Measure, Reliability
 from dlx.report.tables import fitted, grid
-from dlx.report.terminal_picture import PictureRow, can_show, heat
+from dlx.report.terminal_picture import Pictures, can_show, heat
 from dlx.report.words import number
 
 MOST_CLASSES = 20
@@ -215,7 +215,7 @@ def _worst(evaluation: Evaluation, console: Console) -> Iterator[RenderableType]
     yield table
 
 
-def _pictures(examples: Sequence[Example]) -> PictureRow:
+def _pictures(examples: Sequence[Example]) -> Pictures:
     """Each example, followed by its map where there is one."""
     pictures, captions = [], []
     for each in examples:
@@ -226,7 +226,7 @@ def _pictures(examples: Sequence[Example]) -> PictureRow:
         for method in list(each.saliency or {})[-1:]:
             pictures.append(heat((each.saliency or {})[method]))
             captions.append((method,))
-    return PictureRow(pictures, captions)
+    return Pictures(pictures, captions)
 
 
 def _row(example: Example) -> str:

@@ -1,5 +1,6 @@
 """Images in a terminal: two pixels to a character, the upper one in its foreground, the lower one in its background."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from rich.style import Style
 
 WIDEST = 32
 """Characters that an image takes; larger ones are shrunk."""
-GAP = 2
+NARROWEST, GAP = 12, 2
 
 
 def can_show(console: Console) -> bool:
@@ -20,8 +21,8 @@ def can_show(console: Console) -> bool:
 
 
 @dataclass(frozen=True)
-class PictureRow:
-    """Images (height, width, channels) uint8 beside each other, as many as there is room for, a caption below each."""
+class Pictures:
+    """Images (height, width, channels) uint8 beside each other, a caption below each, in as many rows as it takes."""
 
     pictures: Sequence[np.ndarray]
     captions: Sequence[Sequence[str]]
@@ -30,18 +31,31 @@ class PictureRow:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """Rich's hook."""
         small = [_even(_shrunk(picture)) for picture in self.pictures]
-        widths = [max(picture.shape[1], 12) for picture in small]
-        ends = np.cumsum([width + GAP for width in widths])
-        # A terminal with less room than one picture gets that one all the same, cut by the terminal.
-        count = max(1, int(np.searchsorted(ends, options.max_width + GAP, side="right")))
-        for top in range(0, max(picture.shape[0] for picture in small[:count]), 2):
-            for picture, width in zip(small[:count], widths, strict=False):
-                yield from _line(picture[top : top + 2], width + GAP)
-            yield Segment.line()
-        for number in range(max(map(len, self.captions[:count]), default=0)):
-            texts = [caption[number] if number < len(caption) else "" for caption in self.captions[:count]]
-            yield Segment("".join(f"{text[:width]:<{width + GAP}}" for text, width in zip(texts, widths, strict=False)))
-            yield Segment.line()
+        first = 0
+        while first < len(small):
+            last, room = first + 1, options.max_width - _width(small[first])
+            while last < len(small) and room >= GAP + _width(small[last]):
+                room -= GAP + _width(small[last])
+                last += 1
+            yield from _row(small[first:last], self.captions[first:last])
+            first = last
+
+
+def _row(pictures: Sequence[np.ndarray], captions: Sequence[Sequence[str]]) -> Iterator[Segment]:
+    """Pictures (height, width, 3) beside each other, and their captions."""
+    widths = [_width(picture) + GAP for picture in pictures]
+    for top in range(0, max(picture.shape[0] for picture in pictures), 2):
+        for picture, width in zip(pictures, widths, strict=True):
+            yield from _line(picture[top : top + 2], width)
+        yield Segment.line()
+    for texts in itertools.zip_longest(*captions, fillvalue=""):
+        yield Segment("".join(f"{text[: width - GAP]:<{width}}" for text, width in zip(texts, widths, strict=True)).rstrip())
+        yield Segment.line()
+
+
+def _width(picture: np.ndarray) -> int:
+    """Characters across, its caption's included."""
+    return max(picture.shape[1], NARROWEST)
 
 
 def heat(values: np.ndarray) -> np.ndarray:

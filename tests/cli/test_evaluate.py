@@ -179,4 +179,8 @@ def test_a_read_only_store_shows_all_the_same(dlx, digits, monkeypatch):
 
     monkeypatch.setattr("dlx.evaluation.evaluate.write_predictions", refuse)
     result = dlx("evaluate", "digits", "--no-baselines")
-    assert (result.code, "accuracy" in result.out, "note: not kept for the next time: results/runs/x: cannot be written" in result.err) == (0, True, True)
+    assert (
+        result.code,
+        "accuracy" in result.out,
+        "note: not kept for the next time: results/runs/x: cannot be written" in result.err,
+    ) == (0, True, True)
