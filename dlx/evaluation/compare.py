@@ -241,7 +241,8 @@ def _candidate(
 
 
 def _names(groups: Sequence[Sequence[Entry]]) -> list[str]:
-    names = [group[0].run.name or group[0].run.id for group in groups]
+    """The first run's name, and how many others there are."""
+    names = [(group[0].run.name or group[0].run.id) + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
     return [f"{name} ({group[0].run.id})" if names.count(name) > 1 else name for name, group in zip(names, groups, strict=True)]
 
 

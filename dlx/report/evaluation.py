@@ -22,9 +22,9 @@ MOST_COLUMNS = 6
 def evaluation_lines(evaluation: Evaluation, console: Console, *, verbose: bool) -> Iterator[RenderableType]:
     """All but the simple models, which take longer: `baseline_lines`."""
     name = f" ({escape(evaluation.name)})" if evaluation.name else ""
-    where = f"{evaluation.split} part of " if evaluation.split != "all" else ""
+    where = f"the {evaluation.split} part of " if evaluation.split != "all" else ""
     yield (
-        f"run {evaluation.run}{name}: weights of step {evaluation.step} on the {where}{escape(evaluation.data)}, "
+        f"run {evaluation.run}{name}: weights of step {evaluation.step} on {where}{escape(evaluation.data)}, "
         f"{evaluation.examples:,} examples"
     )
     for warning in evaluation.warnings:
@@ -116,9 +116,9 @@ def _mistakes(confusion: np.ndarray, classes: Sequence[str], most: int | None) -
     if not len(order):
         return
     pairs = [np.unravel_index(place, counts.shape) for place in order.tolist()]
-    said = [f"{escape(classes[true])} for {escape(classes[guess])} {counts[true, guess]:,}" for true, guess in pairs[:most]]
+    said = [f"{escape(classes[true])} for {escape(classes[guess])} ({counts[true, guess]:,})" for true, guess in pairs[:most]]
     left = int(sum(counts[pair] for pair in pairs[len(said) :]))
-    more = f", others {left:,}" if left else ""
+    more = f", others ({left:,})" if left else ""
     yield f"mistakes ({counts.sum():,}): took {', '.join(said)}{more}"
 
 
@@ -182,7 +182,7 @@ def _slices(evaluation: Evaluation) -> Table:
 
 def _importance(evaluation: Evaluation) -> Iterator[RenderableType]:
     """What shuffling a column costs."""
-    yield f"{evaluation.headline} lost when a column is shuffled among the examples:"
+    yield f"by how much {evaluation.headline} gets worse when a column is shuffled among the examples:"
     table = grid(header=False)
     table.add_column()
     table.add_column(justify="right")

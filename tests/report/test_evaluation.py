@@ -72,7 +72,7 @@ def test_what_is_not_defined_is_said_and_what_repeats_is_for_verbose():
 
 
 def test_mistakes_say_what_was_taken_for_what():
-    assert "mistakes (8): took [red]c0 for [red]c1 7, [red]c1 for [red]c0 1" in shown(made())
+    assert "mistakes (8): took [red]c0 for [red]c1 (7), [red]c1 for [red]c0 (1)" in shown(made())
 
 
 def test_calibration_names_the_bin_that_counts_most():
