@@ -49,7 +49,7 @@ class Operand:
 
     def equals(self, value: Any) -> bool:
         """Whether a run's value is this one."""
-        if isinstance(value, str) and self.quoted:
+        if isinstance(value, str):  # as it is: an id such as 12e34567 is no number
             return value == self.text
         found = None if self.number is None else as_number(value)
         if found is not None and self.number is not None:

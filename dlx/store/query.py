@@ -8,7 +8,8 @@
 
 A key is a field of a run (`status`), a path into its config (`config.optimizer.lr`), a phase (`seconds.train`), or a metric
 (`validation/loss`, `metrics."validation/loss"`). Parts of keys, and values, may stand in quotes, in which a backslash makes the
-next character an ordinary one. A value without quotes goes on to the next `and`, `or` or closing parenthesis, blanks and all.
+next character an ordinary one. A value without quotes goes on to the next `and`, `or` or closing parenthesis, blanks and all;
+one that looks as if it had swallowed a condition or a sign is refused.
 
 What is typed is compared here and nowhere else: none of it becomes SQL, a pattern or markup.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from dlx.errors import UsageError
+from dlx.errors import Status, UsageError
 from dlx.store.conditions import ORDER, Combination, Comparison, Condition, Key, Negation, Operand, as_number
 from dlx.store.summary import FIELDS
 
@@ -28,6 +29,10 @@ Known = Callable[[], Sequence[str]]
 
 _COMPARISON: Final = re.compile(r"<=|>=|!=|!~|==|=|<|>|~")
 _QUOTES: Final = ("'", '"')
+_SIGN_FIRST: Final = re.compile(r"[=>~!]|<\s*[-+.=\d]")
+"""How a value begins that is the rest of a sign, as in `=>`; `<b>` is a name."""
+_JOINT: Final = re.compile(r"[\s,;&|]")
+"""What may join two conditions for somebody who does not know `and`. With a sign after it, it does; `a>b` is a name."""
 _DEEPEST: Final = 50
 """How many parentheses and `not`s may stand inside one another."""
 _USAGE: Final = "write KEY=VALUE, with =, !=, <, <=, >, >=, ~ or in (...), such as 'test/accuracy>0.9'"
@@ -44,9 +49,9 @@ def parse_sort(text: str, known: Known = tuple) -> tuple[Key, bool]:
 
 
 def nearest_keys(text: str, known: Sequence[str]) -> list[str]:
-    """At most two of the known keys that a mistyped one may have meant: those that end with it, then those that look like it."""
+    """At most three of the known keys that a mistyped one may have meant: those that end with it, or else two that look like it."""
     ends = [key for key in known if key.endswith((f".{text}", f"/{text}"))]
-    return list(dict.fromkeys([*ends, *difflib.get_close_matches(text, known, n=2)]))[:2]
+    return ends[:3] or difflib.get_close_matches(text, known, n=2)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,6 @@ class _Typed:
     start: int
     text: str
     parts: tuple[str, ...]
-    quoted: bool
 
 
 @dataclass
@@ -122,9 +126,13 @@ class _Reader:
             self._refuse(_USAGE)
         key = self._key(typed)
         if within or sign is None:
-            return Comparison(key, "in", self._several(), negated)
+            several = self._several()
+            self._check_words(key, several)
+            return Comparison(key, "in", several, negated)
         self.at = sign.end()
         operand = self._operand()
+        if sign[0] in ("=", "==", "!="):
+            self._check_words(key, (operand,))
         match sign[0]:
             case "!=" | "!~":
                 return Comparison(key, sign[0][1], (operand,), negated=True)
@@ -133,6 +141,12 @@ class _Reader:
             case order if order in ORDER and operand.number is None:
                 self._refuse(f"{operand.text!r} is neither a number nor a date such as 2026-01-31, and {order} needs one")
         return Comparison(key, sign[0], (operand,))
+
+    def _check_words(self, key: Key, operands: Sequence[Operand]) -> None:
+        """A status is one of a few words; any other would match no run, or every one."""
+        for operand in operands if key.path == ("status",) else ():
+            if operand.text not in tuple(Status):
+                self._refuse(f"{operand.text!r} is no status; the statuses are {', '.join(Status)}")
 
     def _several(self) -> tuple[Operand, ...]:
         if not self._sign("("):
@@ -149,9 +163,16 @@ class _Reader:
         if self._next() in _QUOTES:
             text = self._quoted()
             return Operand(text, True, as_number(text))
-        text = self._bare(ends)
+        start, text = self.at, self._bare(ends)
         if not text and ends:
             self._refuse("here a value is missing")
+        if _SIGN_FIRST.match(text):
+            self.at = start
+            self._refuse("the signs are =, !=, <, <=, >, >=, ~ and !~; put a value that begins with one in quotes")
+        joint = _JOINT.search(text)
+        if joint and _COMPARISON.search(text, joint.end()):
+            self.at = start
+            self._refuse(f"what is {text!r} to mean? Join conditions with and, or; put values with such signs in quotes")
         return Operand(text, False, as_number(text))
 
     def _bare(self, ends: str) -> str:
@@ -163,24 +184,26 @@ class _Reader:
                 break
             depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
             self.at += 1
+        if depth:
+            self.at = start
+            self._refuse(f"a bracket in {self.text[start:].strip()!r} is not closed; put values with brackets in quotes")
         return self.text[start : self.at].strip()
 
     def _parts(self) -> _Typed:
         """A key as it is typed; without parts where there is none."""
         self._blanks()
-        start, parts, quoted = self.at, [], False
+        start, parts = self.at, []
         while not parts or self._sign("."):
             if self._next() in _QUOTES:
                 parts.append(self._quoted())
-                quoted = True
             else:
                 parts += self._bare_key().split(".")
         text = self.text[start : self.at].strip()
         self._blanks()
-        return _Typed(start, text, () if "" in parts else tuple(parts), quoted)
+        return _Typed(start, text, () if "" in parts else tuple(parts))
 
     def _key(self, typed: _Typed) -> Key:
-        path = _path(typed.parts, quoted=typed.quoted)
+        path = _path(typed.parts)
         if path is not None:
             return Key(path, typed.text)
         key = ".".join(typed.parts)
@@ -246,14 +269,14 @@ class _Reader:
         raise UsageError(f"{self.option} {self.text!r}{place}: {advice}")
 
 
-def _path(parts: Sequence[str], *, quoted: bool) -> tuple[str, ...] | None:
+def _path(parts: Sequence[str]) -> tuple[str, ...] | None:
     """What the parts of a key mean; None for what runs do not have. A metric's name may hold dots, a path's parts not."""
     match parts:
         case ["config", _, *_]:
             return tuple(parts)
         case ["metrics" | "seconds" as kind, first, *more]:
             return kind, ".".join((first, *more))
-        case [field] if field in FIELDS and not quoted:
+        case [field] if field in FIELDS:
             return (field,)
     name = ".".join(parts)
     return ("metrics", name) if "/" in name else None

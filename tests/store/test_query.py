@@ -101,6 +101,7 @@ def holds(text: str, **changes: Any) -> bool:
         ("name = 'nig ht'", False),
         ("message=trained 40 steps and step=40", True),
         ("message=trained 40 steps", True),
+        ('"status"=completed', True),
     ],
 )
 def test_what_a_condition_means(text: str, expected: bool | None) -> None:
@@ -143,15 +144,37 @@ def test_words_without_quotes_are_a_value_as_they_are(name: str) -> None:
         ("name in (night,)", "here a value is missing"),
         ("test/accuracy>high and step=1", "'high' is neither a number nor a date such as 2026-01-31, and > needs one"),
         ("name='a' 'b'", "what is \"'b'\" to mean"),
+        ("test/accuracy=>0.5", "at character 15: the signs are =, !=, <"),
+        ("test/accuracy=<0.5", "the signs are"),
+        ("test/accuracy<>0.5", "the signs are"),
+        ("name === night", "the signs are"),
+        ("name=night && step=40", r"at character 6: what is 'night && step=40' to mean\? Join conditions with and, or"),
+        ("name=night, test/accuracy > 2", "Join conditions with and, or"),
+        ("name=(a and step=40", r"at character 6: a bracket in '\(a and step=40' is not closed"),
+        ("status=done", "'done' is no status; the statuses are running, completed, diverged"),
+        ("status != Completed", "'Completed' is no status"),
+        ("status in (failed, done)", "'done' is no status"),
+        ("accuracy>0.5", r"did you mean test/accuracy or validation/accuracy\?"),
         ("(" * 60 + "step=1" + ")" * 60, "more than 50 parentheses"),
         ("not " * 60 + "step=1", "more than 50 parentheses"),
     ],
 )
 def test_a_wrong_condition_says_where_and_what_to_write(text: str, sentence: str) -> None:
-    known = ("test/accuracy", "config.optimizer.lr")
+    known = ("test/accuracy", "validation/accuracy", "config.optimizer.lr")
     with pytest.raises(UsageError, match=sentence) as refused:
         parse_condition(text, lambda: known)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [("12e34567", "98e76543"), ("007", "7"), ("2026-01-31", "20260131"), ("nan", "NaN"), ("my run", "myrun")],
+)
+def test_a_text_is_no_number_and_no_date(value: str, other: str) -> None:
+    for text in (f"name={value}", f"name='{value}'", f"name in ({value})"):
+        assert holds(text, name=value)
+        assert not holds(text, name=other)
+    assert holds(f"name!={value}", name=other)
 
 
 def test_keys_to_sort_by() -> None:
