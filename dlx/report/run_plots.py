@@ -25,8 +25,8 @@ _CLASSES: Final = 30
 """Larger matrices are read by nobody."""
 _SHADES: Final = " ░▒▓█"
 _PLAIN_SHADES: Final = " .:*#"
-_GRID: Final = 4
-"""So many places on a line's axis for each of its points, for curves whose points are not at even distances."""
+_STRETCHES: Final = 8 * WIDEST
+"""In so many parts a line is handed to the plot, whose columns are wider."""
 
 
 def curve_plots(run: RunSummary, curves: Mapping[str, Points]) -> Iterator[RenderableType]:
@@ -44,7 +44,7 @@ def curve_plots(run: RunSummary, curves: Mapping[str, Points]) -> Iterator[Rende
             continue
         (name, points), *rest = lines.items()
         yield _title(metric, [name, *(split for split, _ in rest)])
-        over = _evenly(rest[0][1], first, last, between=False) if rest else ()
+        over = [((step - first) / max(1, last - first), value) for step, value in rest[0][1]] if rest else ()
         yield TerminalPlot(_evenly(points, first, last), *ends, over=over)
     if rates := curves.get("train/learning_rate"):
         yield "learning rate"
@@ -149,17 +149,22 @@ def _title(metric: str, splits: Sequence[str]) -> Text:
     return title if len(splits) == 1 else title.append("  ").append(f"{splits[1]} o", "bold yellow")
 
 
-def _evenly(points: Points, first: int, last: int, *, between: bool = True) -> np.ndarray:
-    """A curve at even distances from the `first` to the `last` step: with straight lines `between` points, or with gaps (NaN)."""
+def _evenly(points: Points, first: int, last: int) -> np.ndarray:
+    """A curve in equal parts of the way from the `first` to the `last` step, each its lowest and its highest value there.
+
+    Between the points are straight lines, or gaps (NaN) beside what is not finite. No point is lost, however close they are.
+    """
     steps, values = np.array([step for step, _ in points], float), np.array([value for _, value in points], float)
-    places = max(_GRID * len(points), 2 * WIDEST)
     if last == first:
         return values
-    if between:
-        return np.interp(np.linspace(first, last, places), steps, values, left=np.nan, right=np.nan)
-    even = np.full(places, np.nan)
-    even[np.round((steps - first) / (last - first) * (places - 1)).astype(int)] = values
-    return even
+    at = np.union1d(np.linspace(first, last, _STRETCHES + 1), steps)
+    line = np.interp(at, steps, values, left=np.nan, right=np.nan)
+    line[~np.isfinite(line)] = np.nan
+    part = np.minimum((at - first) / (last - first) * _STRETCHES, _STRETCHES - 1).astype(int)
+    low, high = np.full((2, _STRETCHES), np.nan)
+    np.fmin.at(low, part, line)
+    np.fmax.at(high, part, line)
+    return np.stack([low, high], axis=1).ravel()
 
 
 def _row(text: str, style: str = "") -> Text:

@@ -1,6 +1,7 @@
 """A curve in a terminal, in the dots of Braille characters: eight to a character, two across and four down."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,24 +36,25 @@ class TerminalPlot:
     """The lowest value of the axis, unless one of the values is lower."""
     mark: tuple[float, str] | None = None
     """A place between the first value (0) and the last (1) that is pointed at from below, and what it is called."""
-    over: Sequence[float] | np.ndarray = ()
-    """Values of a second line (m,) over the same stretch: an `o` in each column, so that it needs no colour to be told apart."""
+    over: Sequence[tuple[float, float]] = ()
+    """Single points, each with its place as that of `mark`: an `o`, so that it needs no colour to be told from the line."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Rich's hook: the rows of the curve, its axis, and what is below it."""
-        values, over = np.asarray(self.values, float), np.asarray(self.over, float)
+        values, (at, over) = np.asarray(self.values, float), np.asarray(self.over, float).reshape(-1, 2).T
         known = np.concatenate([each[np.isfinite(each)] for each in (values, over)])
-        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+        low, high = (float(known.min()), float(known.max())) if len(known) else (math.nan, math.nan)
         low = low if self.floor is None else min(low, self.floor)
         beside = {0: number(high), self.rows - 1: number(low)} if high > low else {0: number(high)}
         margin = max(map(len, beside.values()))
         columns = max(NARROWEST, min(options.max_width, WIDEST) - margin - 2)
         plain = options.ascii_only
         tick, line, corner, across = ("|", "|", "+", "-") if plain else ("┤", "│", "└", "─")
+        half = high / 2 - low / 2  # all of it can be more than the largest number
         place, above = (
-            (each - low) / (high - low) if high > low else np.where(np.isfinite(each), 1.0, np.nan) for each in (values, over)
+            (each / 2 - low / 2) / half if half > 0 else np.where(np.isfinite(each), 1.0, np.nan) for each in (values, over)
         )
-        circles = _circles(above, columns, self.rows)
+        circles = _circles(at, above, columns, self.rows)
         for row, cells in enumerate(_stars(place, columns, self.rows) if plain else _braille(place, columns, self.rows)):
             label = beside.get(row, "")
             yield _line(f"{label:>{margin}} {tick if label else line}", cells, circles.get(row, ()))
@@ -75,11 +77,11 @@ class TerminalPlot:
 def extents(values: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest value in each of `parts` equal stretches of values (n,): two arrays (parts,).
 
-    Of fewer values than parts each is repeated. NaN only where a stretch has nothing else.
+    Of fewer values than parts each is repeated. What is not finite does not count; NaN where a stretch has nothing else.
     """
     edges = np.arange(parts + 1) * len(values) // parts
     stretches = [slice(start, max(end, start + 1)) for start, end in itertools.pairwise(edges.tolist())]
-    low, high = (np.where(np.isnan(values), nothing, values) for nothing in (np.inf, -np.inf))
+    low, high = (np.where(np.isfinite(values), values, nothing) for nothing in (np.inf, -np.inf))
     lows, highs = np.array([low[each].min() for each in stretches]), np.array([high[each].max() for each in stretches])
     empty = np.isinf(lows)
     return np.where(empty, np.nan, lows), np.where(empty, np.nan, highs)
@@ -98,13 +100,13 @@ def _stars(place: np.ndarray, columns: int, rows: int) -> list[str]:
     return ["".join("*" if dot else " " for dot in row) for row in _dots(place, columns, rows).tolist()]
 
 
-def _circles(place: np.ndarray, columns: int, rows: int) -> dict[int, list[int]]:
-    """By row, the columns that have the middle of one of the values in it; few values stand alone, at their own places."""
+def _circles(at: np.ndarray, above: np.ndarray, columns: int, rows: int) -> dict[int, list[int]]:
+    """By row, the columns that have a point there (m,), or the middle of their points; `at` and `above` go from 0 to 1."""
     found: dict[int, list[int]] = {}
-    known = np.flatnonzero(np.isfinite(place)).tolist()
     by_column: dict[int, list[float]] = {}
-    for index in known:
-        by_column.setdefault(round(index * (columns - 1) / max(1, len(place) - 1)), []).append(float(place[index]))
+    for place, value in zip(at.tolist(), above.tolist(), strict=True):
+        if math.isfinite(value):
+            by_column.setdefault(round(place * (columns - 1)), []).append(value)
     for column, values in sorted(by_column.items()):
         middle = (min(values) + max(values)) / 2
         found.setdefault(round((1 - middle) * (rows - 1)), []).append(column)

@@ -80,6 +80,26 @@ def test_loss_and_monitored_metric_stand_above_the_learning_rate() -> None:
     assert len(plots(shown(curve_plots(a_run("validation/loss"), CURVES)))) == 2, "the loss is drawn once"
 
 
+@pytest.mark.parametrize("count", [20, 60, 500])
+@pytest.mark.parametrize("steps", [lambda at: 10 * at, lambda at: at**3], ids=["even", "uneven"])
+def test_no_value_is_lost_between_two_places(count: int, steps: Any) -> None:
+    values = [1.0] * count
+    values[count // 2], values[count // 2 + 3] = 100.0, -50.0
+    (loss,) = plots(
+        shown(curve_plots(a_run("validation/loss"), {"train/loss": [(steps(at), v) for at, v in enumerate(values)]}))
+    )
+    rows = loss.splitlines()[1:9]
+    assert (rows[0].split()[0], rows[7].split()[0]) == ("100", "-50")
+    assert rows[0].partition("\N{BOX DRAWINGS LIGHT VERTICAL AND LEFT}")[2].strip()
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_a_value_that_is_not_finite_is_a_gap(count: int) -> None:
+    points = [(step, math.inf if step == 1 else 1 / (step + 1)) for step in range(count)]
+    (loss,) = plots(shown(curve_plots(a_run("validation/loss"), {"train/loss": points})))
+    assert (loss.splitlines()[1].split()[0], loss.splitlines()[8].split()[0]) == ("1", f"{1 / count:.4g}")
+
+
 def test_validation_stands_where_it_was_measured() -> None:
     curves = {"train/loss": [(0, 0.0), (100, 0.0)], "validation/loss": [(0, 1.0), (25, 1.0), (100, 1.0)]}
     (loss,) = plots(shown(curve_plots(a_run("validation/loss"), curves)))

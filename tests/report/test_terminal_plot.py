@@ -73,7 +73,29 @@ def test_what_cannot_be_drawn_is_a_gap() -> None:
     drawn = columns(shown(plot([0.0, 1.0, math.nan, math.inf, 1.0, 0.0]), encoding="ascii"))
     gap = [column for column, rows in enumerate(drawn) if not rows]
     assert len(gap) == pytest.approx(len(drawn) / 3, abs=2)
-    assert len(shown(plot([math.nan]))) == 10
+    for values in ([math.nan], [math.inf, -math.inf]):
+        assert shown(plot(values))[0].split() == ["nan", "\N{BOX DRAWINGS LIGHT VERTICAL AND LEFT}"], "no number is made up"
+        assert len(shown(plot(values))) == 10
+
+
+def test_what_is_not_finite_hides_no_neighbour() -> None:
+    values = [math.inf, 1.0, -math.inf, 0.5] * 50
+    low, high = extents(np.array(values), 10)
+    np.testing.assert_array_equal((low, high), ([0.5] * 10, [1.0] * 10))
+    assert all(columns(shown(plot(values, rows=2), encoding="ascii")))
+
+
+def test_the_largest_and_the_smallest_numbers_have_their_places() -> None:
+    drawn = columns(shown(plot([-1.7e308, 1.7e308]), encoding="ascii"))
+    assert (drawn[0], drawn[-1]) == ([7], [0])
+
+
+def test_single_points_stand_at_their_own_places() -> None:
+    points = [(0.0, 3.0), (0.5, 0.0), (0.5, 2.0), (1.0, math.nan)]
+    lines = shown(TerminalPlot([0.0, 0.0], "", "", 3, over=points), encoding="ascii")
+    top, middle, bottom = (line.partition("|")[2] for line in lines[:3])
+    assert (top[0], middle.strip(), bottom.count("o")) == ("o", "o", 0), "two of one column are one in their middle"
+    assert middle.index("o") == pytest.approx((len(lines[3].partition("+")[2]) - 1) / 2, abs=1)
 
 
 @pytest.mark.parametrize(
