@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -52,6 +53,10 @@ def predict(
     if as_json and out is None:
         raise UsageError("--json prints an object on stdout, where the predictions go: give --out FILE too")
     format_of(out)  # before any work is done
+    if data == "-" and sys.stdin.isatty():
+        raise UsageError("stdin is a terminal: name new data with --data PATH, or pipe CSV into this command")
+    if out is not None and out.exists() and Path(data).expanduser().exists() and out.samefile(Path(data).expanduser()):
+        raise UsageError(f"--out {out} is the file that --data names: the predictions would take its place; name another")
     people = for_people()
     people.quiet = quiet
     with open_store(store, create=False) as opened:
@@ -60,7 +65,8 @@ def predict(
         people.print(f"note: {notice}", markup=False)
     began = time.perf_counter()
     written = write_predictions(predict(trained, data, on_bad=on_bad), out, people)
-    for line in written_lines(written, time.perf_counter() - began):
+    took = time.perf_counter() - began
+    for line in written_lines(written, took):
         people.print(line, markup=False, soft_wrap=True)
     if as_json:
-        print_json({"run": trained.run.id, "rows": written.rows, "skipped": written.skipped, "out": str(out)})
+        print_json({"run": trained.run.id, "rows": written.rows, "skipped": written.skipped, "seconds": took, "out": str(out)})

@@ -74,9 +74,9 @@ def _slices(preparation: Preparation, file: IO[bytes], where: str, rows: int) ->
         row += len(x)
         if len(unusable := unusable_rows(inputs)):
             bad = tuple(BadRow(int(lines[number]), "it has values that are NaN or infinite") for number in unusable)
-            yield Chunk(np.delete(inputs, unusable, axis=0), 0, np.delete(lines, unusable), None, bad)
+            yield Chunk(np.delete(inputs, unusable, axis=0), np.delete(lines, unusable), None, bad)
         else:
-            yield Chunk(inputs, 0, lines)
+            yield Chunk(inputs, lines)
 
 
 def _read(file: IO[bytes], where: str, rows: int) -> Generator[np.ndarray]:

@@ -31,6 +31,8 @@ class Arrays:
     classes: tuple[str, ...] = ()
     pixel_range: float = 255.0
     """The highest value a pixel can have: the divisor where `data.standardize` is false."""
+    names: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By part, the path of each image, where there are such."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     report: tuple[str, ...] = ()
 
@@ -47,7 +49,10 @@ def from_arrays(arrays: Arrays, config: DataCommon, kind: TargetKind | None) -> 
     _same_lengths_and_shapes(arrays.name, inputs, {name: y for name, (_, y) in present.items()})
     targets = _targets(arrays, np.concatenate([y for _, y in present.values()]), kind)
     ends = np.cumsum([len(x) for x in inputs.values()])[:-1]
-    parts = {name: Part(inputs[name], values) for name, values in zip(present, np.split(targets.values, ends), strict=True)}
+    parts = {
+        name: Part(inputs[name], values, names=arrays.names.get(name))
+        for name, values in zip(present, np.split(targets.values, ends), strict=True)
+    }
     pool = parts["train"]
     labels = strata(targets)
     division = divide(

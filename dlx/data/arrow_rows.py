@@ -50,7 +50,7 @@ def encode_rows(encoder: TableEncoder, table: pa.Table, lines: np.ndarray, style
     if bad:
         good = ~np.isin(lines, list(found.bad))
         inputs, lines = inputs[good], lines[good]
-    return Chunk(inputs, 0, lines, None, bad, dict(found.unseen))
+    return Chunk(inputs, lines, None, bad, dict(found.unseen))
 
 
 @dataclass(frozen=True)

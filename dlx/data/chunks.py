@@ -29,8 +29,6 @@ class Chunk:
 
     inputs: np.ndarray
     """(n, ...) of the training inputs' shape and type. n is 0 only where a stream ends with bad rows."""
-    first_row: int
-    """How many good rows came before, in earlier chunks."""
     rows: np.ndarray
     """(n,) int64: the line of the file that each row begins in, from 1; for Parquet, NPZ and images its number, from 1."""
     names: tuple[str, ...] | None = None
@@ -40,6 +38,8 @@ class Chunk:
     unseen: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """By column, how many values are of no category of the training part where it has no category `other`: all zeros.
     Exact in sum over a stream; a chunk may have those of a few rows of the next one."""
+    fitted: int = 0
+    """How many images had another size, where those of training all had one, and were scaled and cut. In sum as `unseen`."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -59,16 +59,15 @@ def stop_at_bad(pieces: Iterable[Chunk], where: str, numbers: str) -> Iterator[C
 def in_chunks(pieces: Iterable[Chunk], length: int) -> Iterator[Chunk]:
     """The same rows in chunks of `length`; only the last may be shorter. It alone may have no rows, if there are bad ones."""
     held: deque[Chunk] = deque()
-    count = first_row = 0
+    count = 0
     for piece in pieces:
         held.append(piece)
         count += len(piece)
         while count >= length:
-            yield _joined(_taken(held, length), first_row)
-            first_row += length
+            yield _joined(_taken(held, length))
             count -= length
     if count or any(piece.bad for piece in held):
-        yield _joined(list(held), first_row)
+        yield _joined(list(held))
 
 
 def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
@@ -81,7 +80,6 @@ def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
             names = piece.names
             tail = Chunk(
                 piece.inputs[length:],
-                0,
                 piece.rows[length:],
                 None if names is None else names[length:],
                 tuple(row for row in piece.bad if row.line > line),
@@ -89,27 +87,27 @@ def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
             held.appendleft(tail)
             piece = Chunk(
                 piece.inputs[:length],
-                0,
                 piece.rows[:length],
                 None if names is None else names[:length],
                 tuple(row for row in piece.bad if row.line < line),
                 piece.unseen,
+                piece.fitted,
             )
         taken.append(piece)
         length -= len(piece)
     return taken
 
 
-def _joined(pieces: list[Chunk], first_row: int) -> Chunk:
+def _joined(pieces: list[Chunk]) -> Chunk:
     unseen: Counter[str] = Counter()
     for piece in pieces:
         unseen.update(piece.unseen)
     names = tuple(name for piece in pieces for name in piece.names or ())
     return Chunk(
         pieces[0].inputs if len(pieces) == 1 else np.concatenate([piece.inputs for piece in pieces]),
-        first_row,
         np.concatenate([piece.rows for piece in pieces]),
         None if pieces[0].names is None else names,
         tuple(row for piece in pieces for row in piece.bad),
         MappingProxyType(dict(unseen)),
+        sum(piece.fitted for piece in pieces),
     )

@@ -120,7 +120,7 @@ class Date:
 
     name: str
     format: str | None
-    """What `pandas.to_datetime` reads the text with; None for columns that are dates already."""
+    """What `pandas.to_datetime` reads text with; None for columns that were dates in training. Dates need none."""
     parts: tuple[DatePart, ...]
     medians: tuple[float, ...]
     marks_missing: bool
@@ -181,8 +181,8 @@ def as_text(column: pd.Series) -> pd.Series:
 
 
 def as_times(column: pd.Series, format: str | None) -> pd.Series:
-    """Each value as a time in UTC, NaT where it is none. Without a format text is read as ISO 8601."""
-    if format is None and pd.api.types.is_datetime64_any_dtype(column):
+    """Each value as a time in UTC, NaT where it is none. `format` is that of text; without one it is read as ISO 8601."""
+    if pd.api.types.infer_dtype(column) in ("datetime64", "datetime", "date"):
         return pd.to_datetime(column, errors="coerce", utc=True)
     return pd.to_datetime(column.astype("string"), format=format or "ISO8601", errors="coerce", utc=True)
 

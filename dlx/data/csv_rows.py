@@ -26,7 +26,7 @@ class RowParser:
     def encode(self, records: Records) -> Chunk:
         """The rows that can be used; the others with their reasons."""
         if not len(records.lines):
-            return Chunk(np.empty((0, len(self.encoder.outputs)), np.float32), 0, records.lines, None, records.bad)
+            return Chunk(np.empty((0, len(self.encoder.outputs)), np.float32), records.lines, None, records.bad)
         table, misfits = self._parse(records)
         kept = np.ones(len(records.lines), bool)
         kept[list(misfits)] = False

@@ -29,6 +29,8 @@ class Part:
     rows: "pd.DataFrame | None" = None
     """The rows as they were read, targets and dropped columns too, for tables that were asked to keep them; the index is
     the row's number in its file, from 0."""
+    names: np.ndarray | None = None
+    """(n,) text: for a folder of images, or an archive of one, the path of each in it."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -37,7 +39,12 @@ class Part:
         """The part made of these rows, in this order. Shares memory when `rows` are simply all of them."""
         if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
             return self
-        return Part(self.inputs[rows], self.targets[rows], None if self.rows is None else self.rows.iloc[rows])
+        return Part(
+            self.inputs[rows],
+            self.targets[rows],
+            None if self.rows is None else self.rows.iloc[rows],
+            None if self.names is None else self.names[rows],
+        )
 
 
 @dataclass(frozen=True)

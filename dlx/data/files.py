@@ -15,11 +15,24 @@ from dlx.errors import DataError, MissingInputError
 
 
 def existing(path: str, what: str) -> Path:
-    """The file or folder the user named in `data.path`. Raises `MissingInputError` when it is not there."""
+    """The file or folder the user named in `data.path`.
+
+    Raises `MissingInputError` when it is not there, `DataError` for a pipe, as files are opened more than once.
+    """
     found = Path(path).expanduser()
     if not found.exists():
         raise MissingInputError(f"{what}: there is no file or folder {found}")
+    if is_pipe(path):
+        raise DataError(
+            f"{what}: {found} is a pipe or a device, which can be read only once: write its content to a file first"
+        )
     return found
+
+
+def is_pipe(path: str) -> bool:
+    """Whether what is read of it is gone: a pipe, such as a shell makes of `<(command)`, or a device."""
+    found = Path(path).expanduser()
+    return found.exists() and not found.is_file() and not found.is_dir()
 
 
 @contextmanager

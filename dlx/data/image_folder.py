@@ -19,6 +19,7 @@ def load_image_folder(config: ImageFolder, target: TargetKind | None) -> Dataset
         tree.parts.get("validation"),
         tree.parts.get("test"),
         classes=tree.classes,
+        names=tree.names,
         preprocessing={"kind": "images", "size": list(height_width), "color": config.color},
         report=tree.report,
     )

@@ -33,6 +33,8 @@ class Tree:
     """Images by part. `parts` maps "train", "validation", "test" (those there are) to uint8 NHWC images and (n,) codes."""
 
     parts: dict[str, Pair]
+    names: dict[str, np.ndarray]
+    """By part, the path of each image in the folder or the archive."""
     classes: tuple[str, ...]
     report: tuple[str, ...]
 
@@ -43,31 +45,47 @@ def read_tree(path: Path, size: Size | None, color: Color) -> Tree:
     `size` is (height, width): the shorter side is fitted and the middle cut out. Without it all images must be equal.
     Raises `DataError` for an image that does not decode, for different sizes, for fewer than two classes.
     """
-    places, images = read_images(path, size, color)
-    return _assemble(path, places, images)
+    found = read_images(path, size, color)
+    return _assemble(path, [image for image in found if image is not None], found.count(None))
 
 
-def read_images(path: Path, size: Size | None, color: Color) -> tuple[list[tuple[str, str] | None], list[np.ndarray]]:
-    """The part and the class of each image (None for one in no class folder), and the images, of a folder or a tar archive.
+@dataclass(frozen=True)
+class Placed:
+    """An image in a class folder."""
 
-    Raises `DataError` for an image that does not decode.
-    """
+    part: str
+    label: str
+    """The name of its class."""
+    name: str
+    """Its path in the folder or the archive."""
+    pixels: np.ndarray
+    fitted: bool
+    """Whether it had another size."""
+
+
+def read_images(path: Path, size: Size | None, color: Color) -> list[Placed | None]:
+    """All images of a folder or a tar archive; None for one in no class folder. Raises `DataError` for one that does not decode."""
     entries = _in_tar(path) if path.is_file() else _in_folder(path)
-    folders: list[tuple[str, ...]] = []
-    images: list[np.ndarray] = []
+    names: list[PurePosixPath] = []
+    images: list[tuple[np.ndarray, bool]] = []
     with reading(path), ThreadPoolExecutor(os.cpu_count()) as threads:
         while block := list(islice(entries, _BLOCK)):
-            folders.extend(relative.parts[:-1] for relative, _ in block)
+            names.extend(relative for relative, _ in block)
             pieces = [block[start : start + _PIECE] for start in range(0, len(block), _PIECE)]
             decoded = threads.map(
                 lambda piece: [decode(content, f"{path}/{name}", size, color) for name, content in piece], pieces
             )
             images.extend(image for piece in decoded for image in piece)
-    return _layout(folders), images
+    places = _layout([name.parts[:-1] for name in names])
+    found = zip(places, names, images, strict=True)
+    return [None if place is None else Placed(*place, name.as_posix(), *image) for place, name, image in found]
 
 
-def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.ndarray:
-    """One image as uint8 (height, width, channels). Raises `DataError`, beginning with `where`, if it does not decode."""
+def decode(content: bytes, where: str, size: Size | None, color: Color) -> tuple[np.ndarray, bool]:
+    """One image as uint8 (height, width, channels), and whether it had another size.
+
+    Raises `DataError`, beginning with `where`, if it does not decode.
+    """
     from PIL import Image, ImageOps
 
     mode = "RGB" if color == "rgb" else "L"
@@ -83,7 +101,7 @@ def decode(content: bytes, where: str, size: Size | None, color: Color) -> np.nd
             pixels = np.asarray(fitted, np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for a bad file
         raise DataError(f"{where} does not decode as an image: replace or remove it") from error
-    return pixels if color == "rgb" else pixels[..., None]
+    return pixels if color == "rgb" else pixels[..., None], flat.size != fitted.size
 
 
 def image_files(root: Path) -> list[Path]:
@@ -142,28 +160,29 @@ def _layout(folders: list[tuple[str, ...]]) -> list[tuple[str, str] | None]:
     return [("train", f[wrapped]) if len(f) > wrapped else None for f in folders]
 
 
-def _assemble(path: Path, places: list[tuple[str, str] | None], images: list[np.ndarray]) -> Tree:
-    placed = [(*place, image) for place, image in zip(places, images, strict=True) if place is not None]
-    classes = tuple(sorted({name for _, name, _ in placed}))
+def _assemble(path: Path, placed: list[Placed], left: int) -> Tree:
+    classes = tuple(sorted({image.label for image in placed}))
     if len(classes) < 2:
         found = f"one class folder with images ({classes[0]})" if classes else "no class folders with images"
         raise DataError(f"{path} has {found}: <class>/*.png or train/<class>/*.png with two classes or more are needed")
-    sizes = sorted({image.shape[:2] for *_, image in placed})
+    sizes = sorted({image.pixels.shape[:2] for image in placed})
     if len(sizes) > 1:
         shown = ", ".join(f"{height}x{width}" for height, width in (sizes[0], sizes[-1]))
         raise DataError(
             f"{path} has images of {len(sizes):,} sizes (such as {shown}): set data.size, for instance data.size=64"
         )
+    by_part = {part: [image for image in placed if image.part == part] for part in dict.fromkeys(i.part for i in placed)}
     parts = {
         part: (
-            np.stack([image for p, _, image in placed if p == part]),
-            np.array([classes.index(name) for p, name, _ in placed if p == part], np.int32),
+            np.stack([image.pixels for image in images]),
+            np.array([classes.index(image.label) for image in images], np.int32),
         )
-        for part in dict.fromkeys(part for part, *_ in placed)
+        for part, images in by_part.items()
     }
     if "train" not in parts:
         raise DataError(f"{path} has images for {' and '.join(parts)} but none for train")
     report = [f"{len(placed):,} images of {len(classes)} classes: {', '.join(classes[:10])}"]
-    if left := len(images) - len(placed):
+    if left:
         report.append(f"images in no class folder were left out: {left:,}")
-    return Tree(parts, classes, tuple(report))
+    names = {part: np.array([image.name for image in images]) for part, images in by_part.items()}
+    return Tree(parts, names, classes, tuple(report))

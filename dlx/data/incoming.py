@@ -2,6 +2,7 @@
 
 import math
 import sys
+import tarfile
 import zipfile
 from collections.abc import Generator
 from contextlib import closing
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Literal
 
 from dlx.config.data import Adult, Csv, DataConfig
 from dlx.data.chunks import Chunk, OnBad, in_chunks, stop_at_bad
-from dlx.data.files import existing, open_binary, reading
+from dlx.data.files import existing, is_pipe, open_binary, reading
 from dlx.data.preparation import Preparation
+from dlx.errors import DataError
 
 if TYPE_CHECKING:  # it imports pandas and Arrow
     from dlx.data.csv_stream import Layout
 
-Format = Literal["csv", "parquet", "npz", "npy", "images"]
+Format = Literal["csv", "parquet", "npz", "npy", "images", "tar"]
 _CHUNK = 1 << 24  # bytes of inputs in a chunk
 _MOST_ROWS = 1 << 16
+_STDIN = "stdin (--data -)"
 
 
 def stream(
@@ -31,29 +34,31 @@ def stream(
 ) -> Generator[Chunk]:
     """The inputs that the network needs, of `source`: CSV, Parquet, NPZ, a folder of images, one image, `-` for CSV from stdin.
 
-    `config` is the run's: how its CSV file was written is how a new one is read. Targets may be there and are not looked at.
+    A pipe by its name (`/dev/stdin`, `<(command)`) is CSV, too. `config` is the run's: how its CSV file was written is how a new one is read. Targets may be there and are not looked at.
     Without `rows_per_chunk` a chunk has some 16 MiB. Missing values are no errors: they become what they became in training.
     Raises `MissingInputError` for what is not there, `DataError` for what cannot be used, and with `on_bad="stop"` for a bad
     row: one with other than the right number of fields, that is not UTF-8, or has text where training had a number or a date.
     """
     size = preparation.dtype.itemsize * math.prod(preparation.spec.input_shape)
     rows = rows_per_chunk or max(1, min(_MOST_ROWS, _CHUNK // size))
-    if source == "-":
-        where, format = "stdin", "csv"
-        pieces = _csv(preparation, None, config)
-    else:
-        path = existing(source, "--data")
-        where, format = source, find_format(path)
-        pieces = _pieces(preparation, path, format, config, rows)
+    format = find_format(source)
+    where = _STDIN if source == "-" else source
+    pieces = _pieces(preparation, source, format, config, rows)
     numbers = {"csv": "line", "images": "image"}.get(format, "row")
     with closing(pieces):
         yield from in_chunks(stop_at_bad(pieces, where, numbers) if on_bad == "stop" else pieces, rows)
 
 
-def find_format(path: Path) -> Format:
-    """What a file or folder holds, by its first bytes. What is nothing else is CSV, compressed or not."""
+def find_format(source: str) -> Format:
+    """What new data is, by its first bytes. What is nothing else is CSV, compressed or not; so is what comes from a pipe.
+
+    Raises `MissingInputError` for what is not there, or may not be read.
+    """
     from dlx.data.images import is_image
 
+    if source == "-" or is_pipe(source):
+        return "csv"
+    path = existing(source, "--data")
     if path.is_dir() or is_image(path.name):
         return "images"
     with reading(path):
@@ -62,6 +67,8 @@ def find_format(path: Path) -> Format:
         if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return "npz" if all(name.endswith(".npy") for name in archive.namelist()) else "csv"
+        if tarfile.is_tarfile(path):
+            return "tar"
     if head.startswith(b"PAR1"):
         return "parquet"
     return "npy" if head == b"\x93NUMPY" else "csv"
@@ -83,10 +90,11 @@ def layout_of(preparation: Preparation, config: DataConfig) -> "Layout":
             return Layout(Csv.model_fields["missing"].default)
 
 
-def _pieces(preparation: Preparation, path: Path, format: Format, config: DataConfig, rows: int) -> Generator[Chunk]:
+def _pieces(preparation: Preparation, source: str, format: Format, config: DataConfig, rows: int) -> Generator[Chunk]:
+    path = Path(source).expanduser()
     match format:
         case "csv":
-            return _csv(preparation, path, config)
+            return _csv(preparation, None if source == "-" else path, config)
         case "parquet":
             from dlx.data.parquet_stream import stream_parquet
 
@@ -98,12 +106,14 @@ def _pieces(preparation: Preparation, path: Path, format: Format, config: DataCo
         case "images":
             from dlx.data.image_stream import stream_images
 
-            return stream_images(preparation, path)
+            return stream_images(preparation, path, config)
+        case "tar":
+            raise DataError(f"{path} is a tar archive: unpack it, and name the folder or the file")
 
 
 def _csv(preparation: Preparation, path: Path | None, config: DataConfig) -> Generator[Chunk]:
     """Of the file, or of stdin."""
-    where = "stdin" if path is None else str(path)
+    where = _STDIN if path is None else str(path)
     encoder = preparation.table_encoder(where)
     from dlx.data.csv_stream import stream_csv
 
@@ -111,5 +121,5 @@ def _csv(preparation: Preparation, path: Path | None, config: DataConfig) -> Gen
     if path is None:
         yield from stream_csv(encoder, sys.stdin.buffer, where, layout)
         return
-    with reading(path), open_binary(path) as file:
+    with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
         yield from stream_csv(encoder, file, where, layout)

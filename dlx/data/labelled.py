@@ -20,15 +20,15 @@ def read_labelled(preparation: Preparation, source: str, config: DataConfig) -> 
     for what cannot be used, saying everything that differs from the training data in one sentence.
     """
     path = existing(source, "--data")
-    match find_format(path):
+    match find_format(source):
         case "csv" | "parquet" as format:
             from dlx.data.labelled_table import read_labelled_table
 
             return read_labelled_table(preparation, path, config, format)
         case "npz" | "npy":
             return _arrays(preparation, path)
-        case "images":
-            return _images(preparation, path)
+        case "images" | "tar":
+            return _images(preparation, path, config)
 
 
 def _arrays(preparation: Preparation, path: Path) -> tuple[Part, tuple[str, ...]]:
@@ -56,24 +56,27 @@ def _arrays(preparation: Preparation, path: Path) -> tuple[Part, tuple[str, ...]
     return part, (f"of the arrays in {path.name} only {x} and {y} are used, not {', '.join(left)}",) if left else ()
 
 
-def _images(preparation: Preparation, path: Path) -> tuple[Part, tuple[str, ...]]:
-    from dlx.data.image_stream import picture, rescale
+def _images(preparation: Preparation, path: Path, config: DataConfig) -> tuple[Part, tuple[str, ...]]:
+    from dlx.data.image_stream import picture, rescale, trained_on_one_size
     from dlx.data.images import read_images
     from dlx.data.known_targets import class_codes
 
     size, color = picture(preparation, str(path))
-    places, images = read_images(path, size, color)
-    parts = {place[0] for place in places if place is not None}
+    images = read_images(path, size, color)
+    parts = {image.part for image in images if image is not None}
     wanted = {"test"} if "test" in parts else parts
-    chosen = [(place[1], image) for place, image in zip(places, images, strict=True) if place and place[0] in wanted]
+    chosen = [image for image in images if image is not None and image.part in wanted]
     if not chosen:
         raise DataError(f"{path} has no images in class folders: <class>/*.png are needed")
     notes: list[str] = []
     if parts - wanted:
         notes.append(f"of {path.name} only the test part is used")
-    if alone := places.count(None):
+    if alone := images.count(None):
         notes.append(f"images in no class folder were left out: {alone:,}")
-    codes, said = class_codes(preparation.spec, np.array([name for name, _ in chosen]))
+    if trained_on_one_size(config) and (fitted := sum(image.fitted for image in chosen)):
+        notes.append(f"images of another size than training's {size[0]}x{size[1]} were scaled and cut: {fitted:,}")
+    codes, said = class_codes(preparation.spec, np.array([image.label for image in chosen]))
     if said:
         raise DataError(f"{path} differs from the training data: {said}")
-    return Part(rescale(preparation, np.stack([image for _, image in chosen])), codes), tuple(notes)
+    inputs = rescale(preparation, np.stack([image.pixels for image in chosen]))
+    return Part(inputs, codes, names=np.array([image.name for image in chosen])), tuple(notes)

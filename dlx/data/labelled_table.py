@@ -1,5 +1,6 @@
 """A table with its targets, for judging a trained network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +55,7 @@ def _csv(preparation: Preparation, encoder: TableEncoder, path: Path, config: Da
     """The file as it is; columns that were text in training are read as text, whatever they look like in this file."""
     layout = layout_of(preparation, config)
     text = [column.name for column in encoder.columns if isinstance(column, Category | Flag | Date)]
-    if any(not _is_number(name) for name in preparation.spec.classes) and preparation.spec.target == "class":
+    if preparation.spec.target == "class" and _were_text(preparation.spec.classes):
         text.extend(preparation.spec.target_names)
     names = None if layout.header else layout.columns
     frame = read_csv(path, layout.missing, names, layout.separator, layout.comment, text if names is None or names else ())
@@ -103,6 +104,11 @@ def _targets(spec: Spec, columns: pd.DataFrame) -> tuple[np.ndarray, str]:
         if len(bad)
     ]
     return (numbers, "; ".join(wrong)) if wrong else values_for(spec, numbers)
+
+
+def _were_text(classes: Sequence[str]) -> bool:
+    """Whether training read them as text: a file's numbers and booleans, which it writes in several ways, are read as such."""
+    return not (set(classes) <= {"False", "True"} or all(_is_number(name) for name in classes))
 
 
 def _is_number(text: str) -> bool:

@@ -169,7 +169,9 @@ def _with_report(targets: Targets, examples: int) -> Targets:
                 f"the target is taken for {targets.outputs} labels ({shown}), {targets.values.sum(axis=1).mean():.2f} per row"
             )
         case "number":
-            low, high = targets.values.min(), targets.values.max()
-            what = "a number" if targets.outputs == 1 else f"{targets.outputs} numbers"
-            said = f"the target {column} is taken for {what} from {low:,.6g} to {high:,.6g}"
+            limits = zip(targets.names, targets.values.min(axis=0), targets.values.max(axis=0), strict=True)
+            ranges = [f"{name} from {low:,.6g} to {high:,.6g}" for name, low, high in limits]
+            more = ", ..." if len(ranges) > 5 else ""
+            what = "a number" if len(ranges) == 1 else f"{len(ranges)} numbers"
+            said = f"the target is taken for {what}: {', '.join(ranges[:5])}{more}"
     return Targets(targets.values, targets.kind, targets.classes, targets.names, (said,))

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from dlx.data import Chunk, OnBad, Spec, stream
-from dlx.data.files import existing
 from dlx.data.incoming import find_format
 from dlx.evaluation.metrics import probabilities
 from dlx.evaluation.results import Predicted
@@ -21,7 +20,7 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
     """
     spec, waiting = trained.preparation.spec, deque[Chunk]()
     chunks = stream(trained.preparation, source, trained.config.data, on_bad=on_bad)
-    place = "line" if source == "-" or find_format(existing(source, "--data")) == "csv" else "row"
+    place = "line" if find_format(source) == "csv" else "row"
 
     def inputs() -> Iterator[np.ndarray]:
         for chunk in chunks:
@@ -31,7 +30,7 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
     for outputs in trained.forward.stream(inputs()):
         chunk = waiting.popleft()
         where = {place: pa.array(chunk.rows)} if chunk.names is None else {"file": pa.array(chunk.names)}
-        yield Predicted(pa.table({**where, **columns(spec, outputs)}), chunk.bad, chunk.unseen)
+        yield Predicted(pa.table({**where, **columns(spec, outputs)}), chunk.bad, chunk.unseen, chunk.fitted)
 
 
 def columns(spec: Spec, outputs: np.ndarray) -> dict[str, pa.Array]:
@@ -46,10 +45,8 @@ def columns(spec: Spec, outputs: np.ndarray) -> dict[str, pa.Array]:
             best = pa.DictionaryArray.from_arrays(pa.array(outputs.argmax(1).astype(np.int32)), pa.array(spec.classes))
             return {"prediction": best, **_named("probability", spec.classes, chances)}
         case "labels":
-            guesses = {
-                name: pa.array(column) for name, column in zip(spec.classes, (outputs > 0).astype(np.int8).T, strict=True)
-            }
-            return {**guesses, **_named("probability", spec.classes, chances)}
+            guesses = (outputs > 0).astype(np.int8)
+            return {**_named("prediction", spec.classes, guesses), **_named("probability", spec.classes, chances)}
         case "number":
             one = outputs.shape[1] == 1
             return {"prediction": pa.array(outputs[:, 0])} if one else _named("prediction", spec.target_names, outputs)

@@ -87,11 +87,13 @@ class Example:
     saliency: Mapping[str, np.ndarray] | None = None
     """By method (`gradient`, `smoothgrad`, `integrated gradients`) (height, width) float32 of 0..1, for images."""
     columns: Mapping[str, str] | None = None
-    """For tables: the row as it was read, by column."""
+    """For tables: the row as it was read, by column. For images out of a folder: `file`, the path in it."""
     file_row: int | None = None
     """For tables: its number among the rows of the file, from 0, as pandas counts them."""
     because: Mapping[str, float] | None = None
     """For tables: what each column adds to the output that is explained, beside the mean example (integrated gradients), the most first."""
+    explained: str | None = None
+    """The class, the label or the number whose output that is; None without `because`."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ class Predicted:
     bad: "tuple[BadRow, ...]"
     unseen: Mapping[str, int]
     """By column, how many values are of no category that training had."""
+    fitted: int = 0
+    """How many images had another size than training's, and were scaled and cut."""
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -209,6 +213,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
                 "confidence": each.confidence,
                 "columns": None if each.columns is None else dict(each.columns),
                 "because": None if each.because is None else dict(each.because),
+                "explained": each.explained,
             }
             for each in evaluation.worst
         ],

@@ -142,7 +142,9 @@ def _picture(image: np.ndarray, stretch: tuple[float, float]) -> np.ndarray:
 
 
 def _columns(part: Part, row: int, spec: Spec) -> dict[str, str] | None:
-    """The row as it was read, but for its targets."""
+    """The row as it was read, but for its targets; or the file that an image was read from."""
+    if part.names is not None:
+        return {"file": str(part.names[row])}
     if part.rows is None:
         return None
     names = [name for name in part.rows.columns if name not in spec.target_names]

@@ -1,7 +1,7 @@
 """A trained network out of the store: its config, what its data went through, and its best weights."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,8 @@ class Trained:
     """Of the weights."""
     notices: tuple[str, ...]
     """One sentence for each thing that is not as it was in training."""
+    changed: tuple[str, ...] = ()
+    """The user's own source files that are not as they were in training."""
 
     @cached_property
     def forward(self) -> Forward:
@@ -61,7 +63,7 @@ class Trained:
 def restore(run: RunRecord, store: Store) -> Trained:
     """The network of a run, with the best weights of its newest checkpoint.
 
-    Raises `UsageError` for a run that has none yet, `MissingInputError` when its checkpoints are gone, `DataError` when the
+    Raises `UsageError` for a range test, `MissingInputError` for a run that has none yet, or none any more, `DataError` when the
     newest is damaged or does not fit its config, `ConfigError` for a config that this dlx does not know.
     """
     engine.configure()
@@ -86,9 +88,11 @@ def restore(run: RunRecord, store: Store) -> Trained:
             f"use the one before, {weights.path.name}, or train again"
         )
     if weights.step < 0:
-        raise UsageError(f"run {run.id} ({run.status}) has no weights that were scored yet: continue it, or wait")
-    notices = tuple(_notices(run, config))
-    return Trained(run, config, preprocessing, preparation, task, weights.tree, weights.step, weights.digest, notices)
+        raise MissingInputError(f"run {run.id} ({run.status}) has no weights that were scored yet: continue it, or wait")
+    now = sources(config)
+    changed = tuple(file for file, digest in run.environment.get("sources", {}).items() if now.get(file) != digest)
+    notices = tuple(_notices(run, changed, weights.step))
+    return Trained(run, config, preprocessing, preparation, task, weights.tree, weights.step, weights.digest, notices, changed)
 
 
 def _preprocessing(run: RunRecord, store: Store) -> Mapping[str, Any]:
@@ -103,21 +107,21 @@ def _preprocessing(run: RunRecord, store: Store) -> Mapping[str, Any]:
         raise DataError(f"{path} is damaged ({error}): bring it back, or train again") from error
 
 
-def _without_checkpoint(run: RunRecord) -> UsageError | MissingInputError:
+def _without_checkpoint(run: RunRecord) -> MissingInputError:
+    if not run.path.exists():
+        return MissingInputError(f"run {run.id} has no folder {run.path} any more: bring it back, or train again")
     kept = "" if run.status is Status.COMPLETED else f" ({run.status}: {run.message or 'nothing was saved yet'})"
     return MissingInputError(
-        f"run {run.id}{kept} has no checkpoint in {checkpoint_folder(run.path)}: a sweep keeps those of its best trials only, and "
-        "`dlx train` those of its own; name another run, or train it again"
+        f"run {run.id}{kept} has no checkpoint in {checkpoint_folder(run.path)}: a sweep keeps those of its best trials only; "
+        "name another run, or train it again"
     )
 
 
-def _notices(run: RunRecord, config: Experiment) -> list[str]:
-    """What of the run is not as it was."""
-    now = sources(config)
-    changed = [file for file, digest in run.environment.get("sources", {}).items() if now.get(file) != digest]
-    notices = [f"{file} has changed since the run was trained: its weights now meet other code" for file in changed]
+def _notices(run: RunRecord, changed: Sequence[str], step: int) -> list[str]:
+    """What of the run, whose weights are of that step, is not as it was."""
+    notices = [f"{file} has changed since run {run.id} was trained: its weights now meet other code" for file in changed]
     if run.status is not Status.COMPLETED:
         notices.append(
-            f"run {run.id} is {run.status}, at step {run.step} of {run.steps_total}: these are its best weights so far"
+            f"run {run.id} is {run.status}, at step {max(run.step, step)} of {run.steps_total}: these are its best weights so far"
         )
     return notices

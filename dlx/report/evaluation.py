@@ -1,22 +1,27 @@
 """An evaluation in the terminal: metrics with their intervals, classes, mistakes, slices, the worst examples."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from dlx.evaluation.results import Evaluation, Example, Measure, Reliability
+from dlx.evaluation.results import Evaluation, Example, Measure
 from dlx.report.tables import fitted, grid
 from dlx.report.terminal_picture import Pictures, can_show, heat
-from dlx.report.words import number
+from dlx.report.words import number, plural
 
 MOST_CLASSES = 20
 """More are shown under -v only."""
 MOST_MISTAKES = 8
 MOST_COLUMNS = 6
 """Of a row of a table."""
+NARROW = 80
+"""Characters of a terminal below which a row's columns stand below each other's figures, not beside them."""
 
 
 def evaluation_lines(evaluation: Evaluation, console: Console, *, verbose: bool) -> Iterator[RenderableType]:
@@ -25,7 +30,7 @@ def evaluation_lines(evaluation: Evaluation, console: Console, *, verbose: bool)
     where = f"the {evaluation.split} part of " if evaluation.split != "all" else ""
     yield (
         f"run {evaluation.run}{name}: weights of step {evaluation.step} on {where}{escape(evaluation.data)}, "
-        f"{evaluation.examples:,} examples"
+        f"{plural(evaluation.examples, 'example')}"
     )
     for warning in evaluation.warnings:
         yield f"[yellow]warning:[/] {escape(warning)}"
@@ -38,7 +43,7 @@ def evaluation_lines(evaluation: Evaluation, console: Console, *, verbose: bool)
     if evaluation.scores.confusion is not None:
         yield from _mistakes(evaluation.scores.confusion, evaluation.classes, None if verbose else MOST_MISTAKES)
     if evaluation.scores.reliability is not None:
-        yield from _calibration(evaluation.scores.reliability, verbose=verbose)
+        yield from _calibration(evaluation, verbose=verbose)
     if evaluation.scores.residuals is not None:
         yield from fitted(_residuals(evaluation), console)
     if evaluation.slices:
@@ -47,6 +52,8 @@ def evaluation_lines(evaluation: Evaluation, console: Console, *, verbose: bool)
         yield from _importance(evaluation)
     if evaluation.worst:
         yield from _worst(evaluation, console)
+        if any(example.because for example in evaluation.worst):
+            yield _LEGEND[evaluation.target]
 
 
 def baseline_lines(evaluation: Evaluation) -> Iterator[RenderableType]:
@@ -67,6 +74,14 @@ def baseline_lines(evaluation: Evaluation) -> Iterator[RenderableType]:
 
 _LESS = ("_micro", "_weighted", "_kappa")
 """Endings of metrics that are shown under -v only: they are near, or equal to, others."""
+_ADDS = "in brackets: what the column adds, beside the mean example, to "
+_LEGEND: Final = MappingProxyType(
+    {
+        "class": f"{_ADDS}the logit of the predicted class",
+        "labels": f"{_ADDS}the logit of the label that is named, the most wrong one",
+        "number": f"{_ADDS}the number, of several the most wrong one, which is named, in its own unit",
+    }
+)
 _TOLD = ("f1", "roc_auc", "roc_auc_macro", "log_loss", "subset_accuracy", "f1_macro", "mae", "r2")
 """The metrics in which simple models are shown, beside the headline."""
 
@@ -122,21 +137,28 @@ def _mistakes(confusion: np.ndarray, classes: Sequence[str], most: int | None) -
     yield f"mistakes ({counts.sum():,}): took {', '.join(said)}{more}"
 
 
-def _calibration(reliability: Reliability, *, verbose: bool) -> Iterator[RenderableType]:
+def _calibration(evaluation: Evaluation, *, verbose: bool) -> Iterator[RenderableType]:
     """How often it is right when it is so sure; in a sentence the bin with the most weight in the error."""
+    reliability = evaluation.scores.reliability
+    assert reliability is not None
     filled = np.flatnonzero(reliability.count)
     if not len(filled):
         return
     gap = np.where(reliability.count > 0, reliability.count * np.abs(reliability.confidence - reliability.right), 0)
     largest = int(np.argmax(np.nan_to_num(gap)))
     low, high = reliability.edges[largest], reliability.edges[largest + 1]
-    yield (
-        f"calibration: of {reliability.count[largest]:,} examples of which it is {low:.0%} to {high:.0%} sure "
-        f"({reliability.confidence[largest]:.1%} on average) {reliability.right[largest]:.1%} are right"
-    )
+    count, average, right = (values[largest] for values in (reliability.count, reliability.confidence, reliability.right))
+    labels = evaluation.target == "labels"
+    if labels:
+        said = f"{count:,} labels of examples that it holds for {low:.0%} to {high:.0%} probable ({average:.1%} on average) {right:.1%} are there"
+    else:
+        said = (
+            f"{count:,} examples of which it is {low:.0%} to {high:.0%} sure ({average:.1%} on average) {right:.1%} are right"
+        )
+    yield f"calibration: of {said}"
     if verbose:
         table = grid()
-        for header in ("confidence", "examples", "mean", "right"):
+        for header in ("probability", "labels", "mean", "there") if labels else ("confidence", "examples", "mean", "right"):
             table.add_column(header, justify="right")
         for place in filled.tolist():
             low, high = reliability.edges[place], reliability.edges[place + 1]
@@ -201,7 +223,7 @@ def _worst(evaluation: Evaluation, console: Console) -> Iterator[RenderableType]
         return
     told, sure = any(each.columns for each in examples), any(each.confidence is not None for each in examples)
     table = grid()
-    table.add_column("row of the file" if told else "row", justify="right")
+    table.add_column("row" if examples[0].file_row is None else "row of the file", justify="right")
     for header in ("truth", "predicted"):
         table.add_column(header)
     for header in ("confidence", "loss") if sure else ("loss",):
@@ -211,8 +233,8 @@ def _worst(evaluation: Evaluation, console: Console) -> Iterator[RenderableType]
     for each in examples:
         place = each.row if each.file_row is None else each.file_row
         cells = [str(place), escape(each.truth), escape(each.predicted), *([_sure(each)] if sure else []), number(each.loss)]
-        table.add_row(*cells, *([_row(each)] if told else []))
-    yield table
+        table.add_row(*cells, *([_explained(each, evaluation) + _row(each)] if told else []))
+    yield from fitted(table, console) if console.width < NARROW else [table]
 
 
 def _pictures(examples: Sequence[Example]) -> Pictures:
@@ -222,7 +244,9 @@ def _pictures(examples: Sequence[Example]) -> Pictures:
         if each.picture is None:
             continue
         pictures.append(each.picture)
-        captions.append((f"row {each.row}", each.truth, f"not {each.predicted} {_sure(each)}"))
+        file = (each.columns or {}).get("file")
+        place = f"row {each.row}" if file is None else PurePosixPath(file).name
+        captions.append((place, each.truth, f"not {each.predicted} {_sure(each)}"))
         for method in list(each.saliency or {})[-1:]:
             pictures.append(heat((each.saliency or {})[method]))
             captions.append((method,))
@@ -236,6 +260,12 @@ def _row(example: Example) -> str:
     added = {name: f" ({because[name]:+.2g})" for name in names if name in because}
     shown = [f"{escape(name)}={escape(columns[name])}{added.get(name, '')}" for name in names[:MOST_COLUMNS]]
     return " ".join(shown) + (" ..." if len(columns) > MOST_COLUMNS else "")
+
+
+def _explained(example: Example, evaluation: Evaluation) -> str:
+    """The output that the row's figures explain, where there are several that are no classes."""
+    several = evaluation.target != "class" and len(evaluation.classes) > 1
+    return f"{escape(example.explained)}: " if several and example.explained is not None else ""
 
 
 def _sure(example: Example) -> str:

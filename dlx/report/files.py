@@ -16,6 +16,7 @@ def whole_file(path: Path) -> Generator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()  # Arrow, who may write it, tells less well why that cannot be
         yield temporary
         temporary.replace(path)
     except OSError as error:

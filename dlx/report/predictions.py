@@ -1,7 +1,6 @@
 """Predictions as they come, into a file or to stdout: CSV, Parquet or NPZ, whole or not at all."""
 
 import contextlib
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -19,7 +18,7 @@ from rich.console import Console
 
 from dlx.errors import UsageError
 from dlx.evaluation.results import Predicted
-from dlx.report.files import whole_file
+from dlx.report.files import make_folder, whole_file
 from dlx.report.words import plural, seconds
 
 Format = Literal["csv", "parquet", "npz"]
@@ -38,6 +37,8 @@ class Written:
     """Of the first rows that were left out, where they are and why."""
     unseen: Mapping[str, int]
     """By column, how many values are of no category that training had."""
+    fitted: int
+    """How many images had another size than training's, and were scaled and cut."""
     out: Path | None
 
 
@@ -56,20 +57,23 @@ def write_predictions(predicted: Iterator[Predicted], out: Path | None, people: 
 
     Raises `CannotWriteError`, and whatever the prediction raises.
     """
-    rows = skipped = 0
+    rows = skipped = fitted = 0
     told: list[str] = []
     unseen: Counter[str] = Counter()
-    with contextlib.ExitStack() as stack, people.status("predicting") as status:
+    with contextlib.ExitStack() as stack:
+        status = people.status("predicting")
+        if out is not None or not sys.stdout.isatty():  # it would be on the lines of the predictions
+            stack.enter_context(status)
         write: Write | None = None
         for each in predicted:
             write = write or stack.enter_context(_open(out, each.table.schema))
             write(each.table)
             place = each.table.column_names[0]
-            rows, skipped = rows + len(each.table), skipped + len(each.bad)
+            rows, skipped, fitted = rows + len(each.table), skipped + len(each.bad), fitted + each.fitted
             told += [f"{place} {bad.line:,}: {bad.why}" for bad in each.bad[: MOST_TOLD - len(told)]]
             unseen.update(each.unseen)
             status.update(f"predicting: {rows:,} rows")
-    return Written(rows, skipped, tuple(told), unseen, out)
+    return Written(rows, skipped, tuple(told), unseen, fitted, out)
 
 
 def written_lines(written: Written, took: float) -> Iterator[str]:
@@ -80,6 +84,8 @@ def written_lines(written: Written, took: float) -> Iterator[str]:
     if written.skipped:
         more = f"; and {written.skipped - len(written.told):,} more" if written.skipped > len(written.told) else ""
         yield f"warning: {plural(written.skipped, 'bad row')} left out: {'; '.join(written.told)}{more}"
+    if written.fitted:
+        yield f"warning: {plural(written.fitted, 'image')} of another size than training's, scaled and cut"
     for column, count in written.unseen.items():
         yield f"warning: column {column}: {plural(count, 'value')} of no category that the network has seen"
 
@@ -90,6 +96,7 @@ def _open(path: Path | None, schema: pa.Schema) -> Generator[Write]:
         with pyarrow.csv.CSVWriter(sys.stdout.buffer, schema) as writer:
             yield writer.write_table
         return
+    make_folder(path.parent)
     with whole_file(path) as temporary, _writer(format_of(path), temporary, schema) as write:
         yield write
 
@@ -110,40 +117,29 @@ def _writer(format: Format, path: Path, schema: pa.Schema) -> Generator[Write]:
 
 @contextlib.contextmanager
 def _npz(path: Path, schema: pa.Schema) -> Generator[Write]:
-    """One array for each column. Numbers wait on the disk: an array's header, which comes before them, says how many there are."""
-    texts: dict[str, list[np.ndarray]] = {name: [] for name in schema.names if not _is_number(schema.field(name).type)}
-    rows = 0
+    """One array for each column. They wait on the disk: what comes before an array's values says how many and how wide they are."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".npz-") as folder, contextlib.ExitStack() as files:
-        numbers = {
-            name: (
-                files.enter_context(Path(folder, str(place)).open("w+b")),
-                np.dtype(schema.field(name).type.to_pandas_dtype()),
-            )
-            for place, name in enumerate(schema.names)
-            if name not in texts
-        }
+        held = [files.enter_context(Path(folder, str(place)).open("w+b")) for place in range(len(schema))]
+        dtypes: list[np.dtype] = [np.dtype("V0")] * len(schema)
+        rows = tables = 0
 
         def write(table: pa.Table) -> None:
-            nonlocal rows
-            rows += len(table)
-            for name, column in zip(table.column_names, table.columns, strict=True):
-                values = column.to_numpy()
-                if name in texts:
-                    texts[name].append(values.astype(str))
-                else:
-                    numbers[name][0].write(values.tobytes())
+            nonlocal rows, tables
+            rows, tables = rows + len(table), tables + 1
+            for place, column in enumerate(table.columns):
+                values = column.to_numpy() if _is_number(column.type) else column.to_numpy().astype(str)
+                dtypes[place] = np.promote_types(dtypes[place], values.dtype) if tables > 1 else values.dtype
+                np.save(held[place], values)
 
         yield write
         with zipfile.ZipFile(path, "w") as archive:
-            for name, (file, dtype) in numbers.items():
+            for name, file, dtype in zip(schema.names, held, dtypes, strict=True):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
                     np.lib.format.write_array_header_1_0(member, header)
                     file.seek(0)
-                    shutil.copyfileobj(file, member)
-            for name, parts in texts.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.concatenate(parts) if parts else np.zeros(0, "<U1"))
+                    for _ in range(tables):
+                        member.write(np.load(file).astype(dtype, copy=False).tobytes())
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 
@@ -103,3 +104,61 @@ def test_what_cannot_be_is_said_before_anything_is_read(dlx, people):
     assert dlx("predict", "people", "--data", "people.csv", "--out", "said.xlsx").code == 2
     assert dlx("predict", "people", "--data", "people.csv", "--json").code == 2
     assert dlx("predict", "nobody", "--data", "people.csv").code == 2
+
+
+def test_predictions_of_labels_collide_with_no_other_column(dlx, trained):
+    generator = np.random.Generator(np.random.Philox(2))
+    labels = generator.integers(0, 2, (60, 2))
+    table = {"x": labels[:, 0] + generator.normal(0, 0.1, 60), "line": labels[:, 0], "row": labels[:, 1]}
+    pd.DataFrame(table).to_csv("labels.csv", index=False)
+    words = ("--data", "labels.csv", "--target", "line", "--target", "row", "train.duration=2 steps", "--name", "labels", "-q")
+    assert dlx("train", *words).code == 0
+    found = pd.read_csv(io.StringIO(dlx("predict", "labels", "--data", "labels.csv", "-q").out))
+    assert list(found.columns) == ["line", "prediction line", "prediction row", "probability line", "probability row"]
+    assert list(found.line) == list(range(2, 62))
+    assert list(found["prediction line"]) == list((found["probability line"] > 0.5).astype(int))
+
+
+def test_the_data_is_not_replaced_by_its_predictions(dlx, people):
+    before = Path("people.csv").read_bytes()
+    result = dlx("predict", "people", "--data", "people.csv", "--out", "./people.csv")
+    assert (result.code, "name another" in result.err) == (2, True)
+    assert Path("people.csv").read_bytes() == before
+
+
+def test_the_folder_of_the_predictions_is_made(dlx, people):
+    assert dlx("predict", "people", "--data", "people.csv", "--out", "some/where/said.csv").code == 0
+    assert len(pd.read_csv("some/where/said.csv")) == 200
+    Path("full").write_text("a file")
+    result = dlx("predict", "people", "--data", "people.csv", "--out", "full/said.csv")
+    assert (result.code, "tmp" in result.err, result.err.count("\n")) == (73, False, 1)
+
+
+def test_a_terminal_is_not_waited_for(dlx, people, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    result = dlx("predict", "people")
+    assert (result.code, "--data PATH" in result.err) == (2, True)
+
+
+def test_words_of_any_length_go_into_npz_in_pieces(tmp_path):
+    from dlx.evaluation.results import Predicted
+    from dlx.report.console import for_people
+    from dlx.report.predictions import write_predictions
+
+    tables = [
+        pa.table({"file": [f"{'long/' * many}{n}.png" for n in range(3)], "prediction": [0.5, many, 2]}) for many in (0, 5)
+    ]
+    written = write_predictions(iter([Predicted(table, (), {}) for table in tables]), tmp_path / "said.npz", for_people())
+    assert written.rows == 6
+    found = np.load(tmp_path / "said.npz")
+    assert found["file"].tolist() == [name for table in tables for name in table["file"].to_pylist()]
+    assert found["prediction"].tolist() == [0.5, 0, 2, 0.5, 5, 2]
+
+
+def test_images_of_another_size_are_told(dlx, trained):
+    from PIL import Image
+
+    Path("new").mkdir()
+    for name, size in (("a.png", (8, 8)), ("b.png", (20, 30))):
+        Image.new("L", size).save(f"new/{name}")
+    assert "1 image of another size than training's" in dlx("predict", "digits", "--data", "new").err

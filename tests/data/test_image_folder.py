@@ -34,6 +34,8 @@ def test_class_folders_are_split(tmp_path):
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (12, 4, 4)
     assert dataset.spec.class_counts == (6, 6)
     assert np.array_equal(dataset.train.inputs[:, 0, 0, 0] >= 200, dataset.train.targets == 1)
+    assert dataset.test.names is not None
+    assert [name.split("/")[0] for name in dataset.test.names] == [("cat", "dog")[code] for code in dataset.test.targets]
     assert "20 images of 2 classes: cat, dog" in dataset.report
     assert "images in no class folder were left out: 1" in dataset.report
     assert dataset.preprocessing["size"] == [6, 8]

@@ -5,8 +5,10 @@ import csv
 import gzip
 import io
 import lzma
+import os
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlx.config.data import Adult, Csv, Digits, ImageFolder, Npz
-from dlx.data import Chunk, Dataset, Preparation, load, stream
+from dlx.data import Chunk, Dataset, Preparation, load, read_labelled, stream
 from dlx.data.columns import Number
 from dlx.data.csv_stream import Layout, stream_csv
 from dlx.data.encoder import TableEncoder
@@ -153,7 +155,6 @@ def test_csv_files_compressed_or_not_with_or_without_target(tmp_path, learned, p
         (tmp_path / "new.csv").write_bytes(pack(table.to_csv(index=False, sep=separator).encode()))
         chunks = list(stream(preparation, str(tmp_path / "new.csv"), config, rows_per_chunk=50))
         assert [len(chunk) for chunk in chunks] == [50, 50, 20]
-        assert [chunk.first_row for chunk in chunks] == [0, 50, 100]
         assert all_of(chunks).tobytes() == dataset.train.inputs.tobytes()
         assert np.concatenate([chunk.rows for chunk in chunks]).tolist() == list(range(2, N + 2))
 
@@ -190,6 +191,25 @@ def test_stdin(monkeypatch, learned):
     assert all_of(list(stream(preparation, "-", config))).tobytes() == dataset.train.inputs.tobytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
+def test_a_pipe_by_its_name_loses_nothing(tmp_path, learned):
+    dataset, preparation, config = learned
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(pipe.write_bytes, shop().to_csv(index=False).encode())
+        chunks = list(stream(preparation, str(pipe), config))
+    assert all_of(chunks).tobytes() == dataset.train.inputs.tobytes()
+    assert chunks[0].rows[0] == 2
+
+
+def test_what_is_read_more_than_once_is_no_pipe(learned):
+    _, preparation, config = learned
+    with pytest.raises(DataError, match=r"--data: .*null is a pipe or a device, which can be read only once"):
+        read_labelled(preparation, os.devnull, config)
+    with pytest.raises(DataError, match=r"data.path: .*null is a pipe or a device"):
+        load(config.model_copy(update={"path": os.devnull}))
+
+
 def test_decimal_commas(tmp_path, learned):
     dataset, preparation, config = learned
     shop().to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
@@ -224,6 +244,20 @@ def test_parquet_in_chunks(tmp_path, learned):
     shop().assign(age=pd.Timestamp("2020-01-01")).drop(columns="size").to_parquet(tmp_path / "new.parquet")
     with pytest.raises(DataError, match=r"it has no column 'size'.*; the column 'age' is of type timestamp.* and was a number"):
         list(stream(preparation, str(tmp_path / "new.parquet"), config))
+
+
+@pytest.mark.parametrize("format", ["%Y-%m-%d", "%d.%m.%Y"])
+@pytest.mark.parametrize("as_dates", [False, True])
+def test_dates_that_training_had_as_text_may_come_as_dates(tmp_path, format, as_dates):
+    days = pd.date_range("2020-01-05", periods=N, freq="11D")
+    shop().assign(day=days.strftime(format)).to_csv(tmp_path / "shop.csv", index=False)
+    config = Csv(path=str(tmp_path / "shop.csv"), target="price", validation=0, test=0)
+    dataset = load(config)
+    preparation = Preparation.from_json(dataset.preprocessing)
+    shop().assign(day=days.date if as_dates else days).to_parquet(tmp_path / "new.parquet")
+    chunks = list(stream(preparation, str(tmp_path / "new.parquet"), config))
+    part, _ = read_labelled(preparation, str(tmp_path / "new.parquet"), config)
+    assert all_of(chunks).tobytes() == part.inputs.tobytes() == dataset.train.inputs.tobytes()
 
 
 BAD = b"size,colour,age\n50,red,1\n51,blue\nabout 60,blue,2\n\n52,caf\xe9,3\n53,green,?\n54,red,3,4\n"

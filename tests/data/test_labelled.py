@@ -1,5 +1,6 @@
 """New data with its targets: the same inputs and classes as in training, and everything that differs told at once."""
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dlx.config.data import Adult, Csv, DataConfig, Digits, ImageFolder, Npz, Parquet
-from dlx.data import Dataset, Preparation, load, read_labelled
+from dlx.data import Dataset, Preparation, load, read_labelled, stream
 from dlx.errors import DataError, MissingInputError
 
 N = 120
@@ -81,6 +82,18 @@ def test_words_that_were_categories_stay_so_in_a_file_where_all_look_like_number
     table[ROW % 3 < 2].to_csv(tmp_path / "new.csv", index=False)
     part, _ = read_labelled(Preparation.from_json(dataset.preprocessing), str(tmp_path / "new.csv"), config)
     assert part.inputs.tobytes() == dataset.train.inputs[ROW % 3 < 2].tobytes()
+
+
+def test_classes_of_true_and_false_are_written_in_any_way(tmp_path):
+    table = shop().assign(kind=np.where(ROW % 2 == 0, "TRUE", "FALSE"))
+    table.to_csv(tmp_path / "shop.csv", index=False)
+    config = Csv(path=str(tmp_path / "shop.csv"), target="kind", validation=0, test=0)
+    dataset = load(config)
+    preparation = Preparation.from_json(dataset.preprocessing)
+    for words in (["TRUE", "FALSE"], ["true", "false"], ["True", "False"]):
+        table.assign(kind=np.where(ROW % 2 == 0, *words)).to_csv(tmp_path / "new.csv", index=False)
+        part, _ = read_labelled(preparation, str(tmp_path / "new.csv"), config)
+        assert part.targets.tobytes() == dataset.train.targets.tobytes()
 
 
 def test_everything_that_differs_is_told_at_once(tmp_path):
@@ -195,7 +208,18 @@ def test_images_of_class_folders_are_resized_and_unknown_classes_told(tmp_path):
     paint(tmp_path / "new" / "b.png", 0)
     part, notes = read_labelled(preparation, str(tmp_path / "new"), config)
     assert (part.inputs.shape, part.targets.tolist()) == ((1, 8, 8, 3), [1])
-    assert notes == ("images in no class folder were left out: 1",)
+    assert part.names is not None
+    assert part.names.tolist() == ["dog/a.png"]
+    assert notes == (
+        "images in no class folder were left out: 1",
+        "images of another size than training's 8x8 were scaled and cut: 1",
+    )
+    with tarfile.open(tmp_path / "new.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "new", ".")
+    again, _ = read_labelled(preparation, str(tmp_path / "new.tar.gz"), config)
+    assert again.inputs.tobytes() == part.inputs.tobytes()
+    with pytest.raises(DataError, match=r"new.tar.gz is a tar archive: unpack it"):
+        list(stream(preparation, str(tmp_path / "new.tar.gz"), config))
     paint(tmp_path / "new" / "cow" / "a.png", 1)
     with pytest.raises(DataError, match=r"does not know: 'cow' \(1 row\) \(it knows cat, dog\)"):
         read_labelled(preparation, str(tmp_path / "new"), config)

@@ -36,6 +36,11 @@ def test_the_highest_losses_first() -> None:
     assert (first.picture, first.columns, first.saliency) == (None, None, None)
 
 
+def test_images_are_named_by_their_files() -> None:
+    part = Part(rows(2), np.array([0, 1]), names=np.array(["cat/1.png", "dog/2.png"]))
+    assert [each.columns for each in worst(part, np.eye(3)[:2], THREE)] == [{"file": "cat/1.png"}, {"file": "dog/2.png"}]
+
+
 def test_equal_losses_are_in_the_order_of_the_rows() -> None:
     targets = np.arange(9) % 3
     found = worst(Part(rows(9), targets), np.zeros((9, 3)), THREE, most=4)

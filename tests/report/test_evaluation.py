@@ -94,6 +94,13 @@ def test_rows_are_named_by_the_file_and_their_reasons_come_first():
     text = shown(made(worst=(example,)))
     assert "row of the file" in text
     assert "city=Oslo (+1.5) age=61 (-0.25)" in text
+    assert "in brackets: what the column adds" in text
+    assert "in brackets" not in shown(made())
+
+
+def test_in_a_narrow_window_a_row_is_a_line():
+    example = Example(3, 2.5, "a", "b", 0.75, columns={"a column with a name of some length": "some words"}, file_row=17)
+    assert "a column with a name of some length=some words" in shown(made(worst=(example,)), 50).replace("\n", " ")
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
