@@ -10,8 +10,12 @@ import numpy as np
 
 DRAWS = 200_000_000
 """What a thousand resamples of 200,000 examples draw: about a second's work."""
+RESAMPLES = 1000
+"""Enough for a standard error that is right to 2 % (one over the root of twice as many)."""
 FEWEST = 100
 """Fewer resamples than this tell no 2.5 % quantile."""
+LEAST = 10
+"""Examples without which there is no interval: resamples of one are all alike."""
 BLOCK_BYTES = 2**26
 TAILS = (0.025, 0.975)
 

@@ -18,17 +18,15 @@ from typing import Final
 import numpy as np
 
 from dlx.errors import DataError, RunFailedError, UsageError
-from dlx.evaluation.bootstrap import affordable
+from dlx.evaluation.bootstrap import RESAMPLES, affordable
 from dlx.evaluation.comparison import Candidate, Comparison, Difference, Verdict
-from dlx.evaluation.metrics import headline, overall, paired, score
+from dlx.evaluation.metrics import headline, interval, overall, paired, score
 from dlx.evaluation.predictions import Predictions
 from dlx.evaluation.results import Measure
 from dlx.evaluation.same_examples import check_same_examples
 from dlx.evaluation.significance import LEVEL, Estimate, Figure, SeedSpread, differ, holm, level, mcnemar, seed_spread
 from dlx.store import RunSummary
 
-RESAMPLES: Final = 1000
-"""Enough for a standard error that is right to 2 % (one over the root of twice as many). `dlx evaluate` draws the same ones."""
 SMALLER_IS_BETTER: Final = frozenset(
     {
         "log_loss",
@@ -53,6 +51,8 @@ class Entry:
 
     run: RunSummary
     predictions: Predictions
+    notices: tuple[str, ...] = ()
+    """One sentence for each thing that is not as it was in training."""
 
 
 def compare(entries: Sequence[Entry], metric: str | None = None, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
@@ -63,7 +63,8 @@ def compare(entries: Sequence[Entry], metric: str | None = None, *, resamples: i
     """
     if len(entries) < 2:
         raise UsageError("a comparison needs two different runs or more")
-    notes = check_same_examples([(entry.run, entry.predictions) for entry in entries])
+    notes = [notice for entry in entries for notice in entry.notices]
+    notes += check_same_examples([(entry.run, entry.predictions) for entry in entries])
     groups, found = _candidates(entries)
     notes += found
     first = entries[0].predictions
@@ -86,7 +87,7 @@ def compare(entries: Sequence[Entry], metric: str | None = None, *, resamples: i
         examples=len(first.targets),
         resamples=resamples,
         candidates=tuple(
-            _candidate(name, group, figure, difference, verdict, spread)
+            _candidate(metric, name, group, figure, difference, verdict, spread)
             for name, group, figure, difference, verdict in zip(
                 names, groups, figures, differences, _verdicts(differences), strict=True
             )
@@ -221,6 +222,7 @@ def _verdicts(differences: Sequence[Difference | None]) -> list[Verdict]:
 
 
 def _candidate(
+    metric: str,
     name: str,
     group: Sequence[Entry],
     figure: Figure,
@@ -232,12 +234,20 @@ def _candidate(
         name=name,
         runs=tuple(entry.run.id for entry in group),
         values=tuple(figure.values.tolist()),
-        measure=Measure(figure.mean, *level(figure, spread)),
+        measure=Measure(figure.mean, *_limits(metric, figure, spread)),
         deviation=float(figure.values.std(ddof=1)) if len(group) > 1 else None,
         config=group[0].run.config,
         difference=difference,
         verdict=verdict,
     )
+
+
+def _limits(metric: str, figure: Figure, spread: SeedSpread | None) -> tuple[float, float]:
+    """Of the interval of a candidate's metric: for one network the one of `dlx evaluate`."""
+    if spread is not None:
+        return level(figure, spread)
+    low, high = interval(metric, figure.resampled[0], figure.values[0])
+    return float(low), float(high)
 
 
 def _names(groups: Sequence[Sequence[Entry]]) -> list[str]:

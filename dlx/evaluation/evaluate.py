@@ -16,7 +16,7 @@ from dlx import engine, strict_json
 from dlx.data import Dataset, Part, read_labelled
 from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.baselines import baselines
-from dlx.evaluation.bootstrap import affordable
+from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
 from dlx.evaluation.importance import encoded, importance
 from dlx.evaluation.metrics import headline, measure
@@ -28,8 +28,6 @@ from dlx.evaluation.worst import worst, wrong_output
 from dlx.experiment.restore import Trained, restore
 from dlx.store import RunRecord, Store
 from dlx.tasks import LearnerState
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def judge(trained: Trained, *, split: str | None = None, data: str | None = None
     else:
         dataset = trained.dataset(keep_rows=True)
         split, part = _part(dataset, split)
-        name, notices = dataset.name, ()
+        name, notices = dataset.name, _trained_on(dataset, split, len(part))
     loaded = time.perf_counter()
     outputs = trained.forward(part.inputs)
     seconds = {"data": loaded - began, "predict": time.perf_counter() - loaded}
@@ -84,7 +82,7 @@ def evaluate(
     """
     began = time.perf_counter()
     preparation, part, outputs = trained.preparation, judged.part, judged.outputs
-    spec, resamples = preparation.spec, affordable(len(part), resamples)
+    spec, resamples = preparation.spec, affordable(len(part), resamples) if len(part) >= LEAST else 0
     scores = measure(spec.target, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
     metric, maximize = headline(spec.target)
     measured = time.perf_counter()
@@ -134,31 +132,32 @@ def simple_models(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str,
 
 
 def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
-    """Stores figures and predictions beside the run, for `dlx runs show --plot` and `dlx runs compare`. New data is not kept.
+    """Stores figures and predictions beside the run, for `dlx runs show --plot` and `dlx runs compare`.
 
-    Raises `CannotWriteError`.
+    Neither of new data, nor of weights that met other code than in training. Raises `CannotWriteError`.
     """
-    if judged.dataset is None:
+    if judged.dataset is None or trained.changed:
         return
     write_predictions(trained.run.path, _predictions(trained, judged))
     tree = {**evaluation_json(evaluation), "fingerprint": _fingerprint(judged), "checkpoint": trained.digest}
     tree["baselines"] = tree["baselines"] or _kept(trained, judged)  # they were left out, and are as good as before
-    engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode())
+    engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode("utf-8", "backslashreplace"))
 
 
-def predictions_of(run: RunRecord, store: Store, split: str) -> Predictions:
-    """What a run's network says of a part of its own data: as it was kept, if by the same weights, or else computed and kept.
+def predictions_of(run: RunRecord, store: Store, split: str) -> tuple[Predictions, tuple[str, ...]]:
+    """What a run's network says of a part of its own data, and a sentence for each thing that is not as it was in training.
 
-    Raises the `DlxError`s of `restore` and `judge`.
+    As it was kept, if by the same weights and code, or else computed and kept. Raises the `DlxError`s of `restore` and `judge`.
     """
     trained = restore(run, store)
-    kept = read_predictions(run.path, split, trained.digest)
+    kept = None if trained.changed else read_predictions(run.path, split, trained.digest)
     if kept is not None:
-        return kept
+        return kept, trained.notices
     found = _predictions(trained, judge(trained, split=split))
-    with contextlib.suppress(CannotWriteError):  # a store that can only be read: what is kept is only a shortcut
-        write_predictions(run.path, found)
-    return found
+    if not trained.changed:
+        with contextlib.suppress(CannotWriteError):  # a store that can only be read: what is kept is only a shortcut
+            write_predictions(run.path, found)
+    return found, trained.notices
 
 
 def _part(dataset: Dataset, split: str | None) -> tuple[str, Part]:
@@ -173,27 +172,40 @@ def _part(dataset: Dataset, split: str | None) -> tuple[str, Part]:
     return chosen, parts[chosen]
 
 
+def _trained_on(dataset: Dataset, split: str, examples: int) -> tuple[str, ...]:
+    """What is to be said where training examples are judged."""
+    if split not in ("train", "all"):
+        return ()
+    known = f"{len(dataset.train):,} of the {examples:,}" if split == "all" else f"all {examples:,}"
+    return (f"{known} examples were trained on: on new ones a network is rarely as good",)
+
+
 def _joined(parts: Sequence[Part]) -> Part:
     rows = [part.rows for part in parts if part.rows is not None]
-    table = None if len(rows) < len(parts) else pd.concat(rows)
-    return Part(np.concatenate([part.inputs for part in parts]), np.concatenate([part.targets for part in parts]), table)
+    names = [part.names for part in parts if part.names is not None]
+    return Part(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        None if len(rows) < len(parts) else pd.concat(rows),
+        None if len(names) < len(parts) else np.concatenate(names),
+    )
 
 
 def _top_k(trained: Trained) -> tuple[int, ...]:
-    """Beside the usual k, the one that the experiment asks for."""
+    """The k that the experiment asks for, in place of the usual one."""
     chosen = vars(trained.config.task).get("top_k")
     return () if chosen is None else (chosen,)
 
 
 def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) -> tuple[Example, ...]:
     """The examples with what their predictions depend on: maps of the pixels, or the columns of a table."""
-    preparation, scaling = trained.preparation, trained.preparation.scaling
+    preparation, spec, scaling = trained.preparation, trained.preparation.spec, trained.preparation.scaling
     rows = np.array([example.row for example in examples], int)
-    images = len(preparation.spec.input_shape) == 3
+    images = len(spec.input_shape) == 3
     if not len(rows) or not (images or preparation.encoder):
         return tuple(examples)
     part = judged.part.take(rows)
-    chosen = wrong_output(part, judged.outputs[rows], preparation.spec)
+    chosen = wrong_output(part, judged.outputs[rows], spec)
     moments = preparation.moments
     # Integrated gradients begin at the mean example, which is not 0 where `data.standardize` is false.
     reference = None if moments is None else (moments.mean - scaling.mean) * scaling.inverse_std
@@ -206,7 +218,11 @@ def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) ->
     found = attributions(bound, scaling.apply(part.inputs), chosen, methods=methods, reference=reference)
     if preparation.encoder is not None:
         columns = by_column(found["integrated gradients"], encoded(preparation.encoder))
-        return tuple(replace(example, because=each) for example, each in zip(examples, columns, strict=True))
+        names = spec.classes or spec.target_names
+        return tuple(
+            replace(example, because=each, explained=names[output])
+            for example, each, output in zip(examples, columns, chosen.tolist(), strict=True)
+        )
     maps = {method: pictures(each) for method, each in found.items()}  # (examples, height, width) each
     return tuple(
         replace(example, saliency={method: each[place] for method, each in maps.items()})
@@ -242,4 +258,5 @@ def _kept(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str, float]]
         tree = json.loads(_figures_file(trained, judged).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # none, or a damaged one, which is written anew
-    return tree.get("baselines", {}) if tree.get("fingerprint") == _fingerprint(judged) else {}
+    known = isinstance(tree, dict) and tree.get("fingerprint") == _fingerprint(judged)
+    return tree.get("baselines", {}) if known else {}

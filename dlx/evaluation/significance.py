@@ -81,12 +81,8 @@ def differ(first: Figure, second: Figure, elsewhere: SeedSpread | None = None) -
     return _judged(first.mean - second.mean, drawn, (first, second), elsewhere)
 
 
-def level(figure: Figure, elsewhere: SeedSpread | None = None) -> tuple[float, float]:
-    """The limits of the figure's own interval: percentiles of its resamples for one network, as `differ` for several seeds."""
-    if len(figure.values) == 1 and elsewhere is None:
-        tail = (1 - LEVEL) / 2
-        low, high = np.quantile(figure.resampled[0], (tail, 1 - tail))
-        return float(low), float(high)
+def level(figure: Figure, elsewhere: SeedSpread) -> tuple[float, float]:
+    """The limits of the figure's own interval over examples and seeds; `elsewhere` as in `differ`."""
     found = _judged(figure.mean, figure.resampled.mean(axis=0), (figure,), elsewhere)
     return found.low, found.high
 

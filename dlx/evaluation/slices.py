@@ -14,7 +14,7 @@ import pandas as pd
 from dlx.data import Part, Spec
 from dlx.data.columns import Category, Column, Date, Number, as_numbers, as_text, as_times
 from dlx.data.encoder import TableEncoder, nearest
-from dlx.errors import DataError, UsageError
+from dlx.errors import UsageError
 from dlx.evaluation.metrics import headline, measure, score
 from dlx.evaluation.results import Slice
 
@@ -25,6 +25,10 @@ FEWEST = 10
 """Examples of a slice, and of all others, without which it is not judged."""
 DRAWS, FEWEST_RESAMPLES = 50_000_000, 200
 """What the resamples of all slices of one column draw together, at most, unless that makes them too few."""
+LOTS, BLOCK, HITS = 10_000, 500, 20
+"""Random slices that are drawn, at most, and at a time, until so many are as bad as the one that is judged."""
+DISTINCT = 400
+"""Losses that are told apart in it: half of them the highest ones, each alone, half means of what is left."""
 LEVEL = 0.05
 """The probability of calling a slice worse by chance, whichever of all that are asked for."""
 MOST_NAMED = 10
@@ -47,8 +51,8 @@ def slices(
 ) -> tuple[Slice, ...]:
     """The metrics of each slice that was asked for, with intervals from so many resamples. `outputs` (n, k) as in `measure`.
 
-    Of many examples fewer resamples are drawn, never below 200. With `encoder` columns are understood as the network does: text may be numbers or dates. Raises `DataError` for data that is no table, or a
-    column it does not have, `UsageError` for a slice that cannot be.
+    Of many examples fewer resamples are drawn, never below 200. With `encoder` columns are understood as the network does: text may be numbers or dates. Raises `UsageError` for data that is no
+    table, for a column it does not have, and for a slice that cannot be.
     """
     resamples = min(resamples, max(FEWEST_RESAMPLES, DRAWS // max(1, len(part))))
     return tuple(
@@ -68,16 +72,18 @@ def weak_slices(
 ) -> tuple[str, ...]:
     """A sentence for each slice that scores worse than all other examples by more than chance, the surest first; at most 10.
 
-    Fisher's exact test of right and wrong classes; else Welch's t test of what each example adds to the headline metric. One-sided, at
-    5 % for all slices together (Holm 1979). Slices of fewer than 10 examples are not judged. Raises what `slices` raises.
+    Fisher's exact test of right and wrong classes; else a permutation test of what each example adds to the headline metric, which
+    holds its level however far the worst of them lie out. One-sided, at 5 % for all slices together (Holm 1979). Slices of fewer than
+    10 examples are not judged. Raises what `slices` raises.
     """
     metric, _ = headline(spec.target)
+    losses = _losses(spec, outputs, part.targets)
     judged: list[tuple[float, str, np.ndarray]] = []
     for cut in _cuts(part, asked, encoder):
         for code, name in enumerate(cut.names):
             rows = cut.codes == code
             if min(rows.sum(), (~rows).sum()) >= FEWEST:
-                judged.append((_chance(spec, outputs, part.targets, rows), f"{cut.column} {name}", rows))
+                judged.append((_chance(losses, rows), f"{cut.column} {name}", rows))
     judged.sort(key=lambda each: each[0])
     found: list[str] = []
     corrected = 0.0
@@ -98,29 +104,38 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
 
 
-def _chance(spec: Spec, outputs: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> float:
-    """The probability that a random slice (n,) bool as large scores so badly against all others."""
-    from scipy.stats import hypergeom, ttest_ind
-
-    if spec.target == "class":
-        wrong = outputs.argmax(1) != targets
-        return float(hypergeom.sf(wrong[rows].sum() - 1, len(rows), wrong.sum(), rows.sum()))
-    within, others = (_losses(spec, outputs[i], targets[i]) for i in (rows, ~rows))
-    if within.std() == 0 and others.std() == 0:
-        return 1.0 if within.mean() <= others.mean() else 0.0
-    return float(ttest_ind(within, others, equal_var=False, alternative="greater").pvalue)
-
-
 def _losses(spec: Spec, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(n,) whose mean is the headline metric (-f1, rmse) and whose spread is that of its estimate: its influence function."""
-    if spec.target == "labels":
-        guess = outputs > 0
-        right, all_ = 2.0 * (guess * targets).sum(1), guess.sum(1) + targets.sum(1)
-        f1 = right.sum() / max(all_.sum(), 1)
-        return -f1 - (right - f1 * all_) / max(all_.mean(), 1e-12)
-    squares = np.square(outputs.astype(np.float64) - targets)
-    rmse = np.sqrt(squares.mean(0))
-    return (rmse + (squares - np.square(rmse)) / (2 * np.where(rmse > 0, rmse, 1))).mean(1)
+    """(n,) what each example adds to how bad the headline metric is: whether it is wrong; of -f1 and rmse the derivative."""
+    match spec.target:
+        case "class":
+            return (outputs.argmax(1) != targets).astype(np.float64)
+        case "labels":
+            guess = outputs > 0
+            right, all_ = 2.0 * (guess * targets).sum(1), guess.sum(1) + targets.sum(1)
+            return right.sum() / max(all_.sum(), 1) * all_ - right
+        case "number":
+            squares = np.square(outputs.astype(np.float64) - targets)
+            return (squares / np.maximum(squares.mean(0), np.finfo(float).tiny)).mean(1)
+
+
+def _chance(losses: np.ndarray, rows: np.ndarray) -> float:
+    """The probability that a random slice as large as `rows` (n,) bool has such a sum of losses (n,), or a higher one."""
+    from scipy.stats import hypergeom
+
+    if np.isin(losses, (0, 1)).all():
+        return float(hypergeom.sf(losses[rows].sum() - 1, len(rows), losses.sum(), rows.sum()))
+    order = np.argsort(-losses, kind="stable")
+    alone = min(len(losses), DISTINCT // 2)
+    groups = [*order[:alone, None], *(group for group in np.array_split(order[alone:], DISTINCT - alone) if len(group))]
+    means, sizes = np.array([losses[group].mean() for group in groups]), np.array([len(group) for group in groups])
+    observed = float(np.array([np.count_nonzero(rows[group]) for group in groups]) @ means)
+    least = observed - 1e-9 * float(np.abs(losses).sum())  # what is equal but for rounding counts
+    generator = np.random.Generator(np.random.PCG64(0))
+    drawn = hits = 0
+    while drawn < LOTS and hits < HITS:
+        counts = generator.multivariate_hypergeometric(sizes, int(rows.sum()), BLOCK, method="marginals")
+        drawn, hits = drawn + BLOCK, hits + int(np.count_nonzero(counts @ means >= least))
+    return (hits + 1) / (drawn + 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ cuts
@@ -130,7 +145,7 @@ def _cuts(part: Part, asked: Sequence[str], encoder: TableEncoder | None) -> lis
     if not asked:
         return []
     if part.rows is None:
-        raise DataError(f"--slice {asked[0]}: the data has no columns: only tables can be sliced")
+        raise UsageError(f"--slice {asked[0]}: the data has no columns: only tables can be sliced")
     kinds: dict[str, Column] = {} if encoder is None else {column.name: column for column in encoder.columns}
     return [_cut(text, part.rows, kinds) for text in dict.fromkeys(asked)]
 
@@ -170,7 +185,7 @@ def _column(text: str, asked: str, frame: pd.DataFrame, kinds: dict[str, Column]
     if not colon:
         name = text
     if name not in frame.columns:
-        raise DataError(f"--slice {asked}: there is no column {name!r}{nearest(name, frame.columns)}")
+        raise UsageError(f"--slice {asked}: there is no column {name!r}{nearest(name, frame.columns)}")
     if colon and not (count.strip().isdecimal() and 2 <= int(count) <= MOST_SLICES):
         raise UsageError(f"--slice {asked}: after the colon stands how many slices to make, from 2 to {MOST_SLICES}")
     wanted = int(count) if colon else None

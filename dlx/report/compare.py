@@ -104,9 +104,11 @@ def answer(found: Comparison) -> str:
         return f"no difference between {best.name} and {other.name} {show}: {figures}"
     worse = [each.name for each in others if each.verdict == "worse"]
     unclear = [each.name for each in others if each.verdict != "worse"]
-    parts = [f"better than {', '.join(worse)}"] if worse else []
-    parts += [f"no difference to {', '.join(unclear)} {show}"] if unclear else []
-    return f"{best.name} is the best: {'; '.join(parts)}"
+    if not worse:
+        return f"no difference between {best.name} and any of {', '.join(unclear)} {show}"
+    if not unclear:
+        return f"{best.name} is the best: better than {', '.join(worse)}"
+    return f"{best.name} is better than {', '.join(worse)}; no difference to {', '.join(unclear)} {show}"
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:

@@ -50,7 +50,10 @@ def test_other_parts_of_its_own_data_are_judged_too(dlx, digits):
     record = json.loads(dlx("runs", "show", "digits", "--json").out)
     assert validation["metrics"]["validation/accuracy"] == pytest.approx(record["metrics"]["validation/accuracy"], abs=1e-9)
     assert validation["intervals"] == {}
-    assert evaluated(dlx, "digits", "--split", "all", "--no-baselines", "--bootstrap", "0")["examples"] == 1797
+    assert validation["warnings"] == []
+    whole = evaluated(dlx, "digits", "--split", "all", "--no-baselines", "--bootstrap", "0")
+    assert whole["examples"] == 1797
+    assert "of the 1,797 examples were trained on" in whole["warnings"][0]
 
 
 def test_people_read_metrics_classes_mistakes_and_simple_models(dlx, people):
@@ -83,6 +86,17 @@ def test_slices_are_the_examples_with_a_value(dlx, people):
     assert sum(sizes.values()) == 60
     weighted = sum(each["examples"] * each["metrics"]["accuracy"] for each in whole["slices"]) / 60
     assert weighted == pytest.approx(whole["metrics"]["test/accuracy"])
+
+
+def test_a_column_to_slice_by_that_there_is_not_is_a_wrong_option(dlx, people):
+    result = dlx("evaluate", "people", "--slice", "town")
+    assert (result.code, "there is no column 'town'" in result.err) == (2, True)
+
+
+def test_a_handful_of_examples_has_no_intervals(dlx, people):
+    people.head(1).to_csv("one.csv", index=False)
+    assert evaluated(dlx, "people", "--data", "one.csv", "--no-baselines")["intervals"] == {}
+    assert "one.csv, 1 example\n" in dlx("evaluate", "people", "--data", "one.csv", "--no-baselines").out
 
 
 def test_columns_are_weighed_by_shuffling_them(dlx, people):
@@ -145,6 +159,9 @@ def test_a_run_without_a_checkpoint_cannot_be_judged(dlx, digits):
     shutil.rmtree(digits / "checkpoints")
     result = dlx("evaluate", "digits")
     assert (result.code, "has no checkpoint" in result.err, result.err.count("\n")) == (66, True, 1)
+    shutil.rmtree(digits)
+    result = dlx("evaluate", "digits")
+    assert (result.code, "has no folder" in result.err, result.err.count("\n")) == (66, True, 1)
 
 
 def test_a_checkpoint_that_was_tampered_with_is_refused(dlx, digits):

@@ -58,7 +58,7 @@ class Runs:
             name=name,
             status=Status.COMPLETED,
             metrics={},
-            seconds={},
+            seconds_text="{}",
             runs_folder=Path(),
             config_text="",
         )
@@ -95,13 +95,14 @@ def test_accuracy_of_two_networks_goes_by_mcnemars_test() -> None:
     assert difference.low < difference.value < difference.high < 0
 
 
-def test_intervals_of_single_networks_are_those_of_evaluate() -> None:
+@pytest.mark.parametrize("metric", ["f1", "ece"])
+def test_intervals_of_single_networks_are_those_of_evaluate(metric: str) -> None:
     runs = Runs()
     entries = [runs.entry(0.9), runs.entry(0.7, hidden=4)]
-    found = compare(entries, "f1")
-    for each, entry in zip(found.candidates, entries, strict=True):
+    found = compare(entries, metric)
+    for each, entry in zip(found.candidates, entries if found.maximize else entries[::-1], strict=True):
         scores = measure("class", entry.predictions.outputs, entry.predictions.targets, resamples=1000, seed=0)
-        assert vars(each.measure) == pytest.approx(vars(scores.overall["f1"]))
+        assert vars(each.measure) == pytest.approx(vars(scores.overall[metric]))
 
 
 def test_networks_that_say_the_same_show_no_difference_and_are_not_called_equal() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dlx.data import Part, Spec
 from dlx.data.encoder import TableEncoder
-from dlx.errors import DataError, UsageError
+from dlx.errors import UsageError
 from dlx.evaluation.metrics import overall
 from dlx.evaluation.slices import slices, weak_slices
 
@@ -40,11 +40,11 @@ def found(part: Part, *asked: str, encoder: TableEncoder | None = None) -> dict[
 
 
 def test_each_value_with_its_metrics_and_the_missing_apart() -> None:
-    sex = [*["f"] * 4, *["m"] * 6, None, None]
-    part, right = table(12, sex=sex), np.arange(12) % 3 > 0
+    sex = [*["f"] * 4, *["m"] * 12, None, None]
+    part, right = table(18, sex=sex), np.arange(18) % 3 > 0
     of = slices(part, logits(right), SPECS["class"], ["sex"], resamples=100)
     assert [(each.column, each.value, each.examples) for each in of] == [
-        ("sex", "m", 6),
+        ("sex", "m", 12),
         ("sex", "f", 4),
         ("sex", "missing", 2),
     ]
@@ -52,7 +52,8 @@ def test_each_value_with_its_metrics_and_the_missing_apart() -> None:
     low, high = of[0].overall["accuracy"].low, of[0].overall["accuracy"].high
     assert low is not None
     assert high is not None
-    assert low < right[4:10].mean() < high
+    assert low < right[4:16].mean() < high
+    assert of[1].overall["accuracy"].low is None  # of four examples no interval can be told
 
 
 def test_metrics_are_those_of_the_rows_alone() -> None:
@@ -124,19 +125,19 @@ def test_a_name_with_a_star_or_a_colon_is_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "words"),
+    ("asked", "words"),
     [
-        ("agee", DataError, "--slice agee: there is no column 'agee': did you mean 'age'?"),
-        ("agee:10", DataError, "'agee': did you mean 'age'?"),
-        ("sex*agee", DataError, "--slice sex*agee: there is no column 'agee'"),
-        ("age:1", UsageError, "after the colon stands how many slices to make, from 2 to 100"),
-        ("age:many", UsageError, "after the colon"),
-        ("age:30*id:30", UsageError, "give counts, as in age:4*id:4"),
+        ("agee", "--slice agee: there is no column 'agee': did you mean 'age'?"),
+        ("agee:10", "'agee': did you mean 'age'?"),
+        ("sex*agee", "--slice sex*agee: there is no column 'agee'"),
+        ("age:1", "after the colon stands how many slices to make, from 2 to 100"),
+        ("age:many", "after the colon"),
+        ("age:30*id:30", "give counts, as in age:4*id:4"),
     ],
 )
-def test_what_cannot_be_sliced_by(asked: str, error: type[Exception], words: str) -> None:
+def test_what_cannot_be_sliced_by(asked: str, words: str) -> None:
     part = table(900, age=np.arange(900) % 30, id=np.arange(900) // 30, sex=["f"] * 900)
-    with pytest.raises(error) as raised:
+    with pytest.raises(UsageError) as raised:
         found(part, asked)
     assert words in str(raised.value)
 
@@ -144,7 +145,7 @@ def test_what_cannot_be_sliced_by(asked: str, error: type[Exception], words: str
 def test_images_have_no_columns() -> None:
     part = Part(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1]))
     assert slices(part, logits(np.ones(2, bool)), SPECS["class"], [], resamples=0) == ()
-    with pytest.raises(DataError, match="--slice sex: the data has no columns: only tables can be sliced"):
+    with pytest.raises(UsageError, match="--slice sex: the data has no columns: only tables can be sliced"):
         slices(part, logits(np.ones(2, bool)), SPECS["class"], ["sex"], resamples=0)
 
 
@@ -174,20 +175,18 @@ def test_fishers_exact_test() -> None:
 
     from dlx.evaluation.slices import _chance
 
-    part, rows = table(40, g=np.arange(40) < 12), np.arange(40) < 12
+    rows = np.arange(40) < 12
     right = np.arange(40) % 5 > 0
     right[:4] = False
     crossed = [[(~right[rows]).sum(), right[rows].sum()], [(~right[~rows]).sum(), right[~rows].sum()]]
-    assert _chance(SPECS["class"], logits(right), part.targets, rows) == pytest.approx(
-        fisher_exact(crossed, alternative="greater").pvalue
-    )
+    assert _chance((~right).astype(float), rows) == pytest.approx(fisher_exact(crossed, alternative="greater").pvalue)
 
 
 @pytest.mark.parametrize("target", ["class", "labels", "number"])
 def test_random_slices_are_rarely_called_worse(target: str) -> None:
-    """At most 5 % of the time for all slices of a table together: of 100 tables 5, and 13 with a probability of 0.002."""
+    """At most 5 % of the time for all slices of a table together: of 40 tables 2, and 8 with a probability of 0.002."""
     alarms = 0
-    for _ in range(100):
+    for _ in range(40):
         n = 150
         shape = (n,) if target == "class" else (n, 2) if target == "labels" else (n, 1)
         targets = RANDOM.standard_normal(shape) if target == "number" else RANDOM.integers(0, 2, shape)
@@ -196,7 +195,17 @@ def test_random_slices_are_rarely_called_worse(target: str) -> None:
             outputs += 2 * (np.eye(2)[targets] if target == "class" else targets)
         part = Part(np.zeros((n, 1), np.float32), targets, pd.DataFrame({"g": RANDOM.integers(0, 6, n)}))
         alarms += bool(weak_slices(part, outputs, SPECS[target], ["g"]))
-    assert alarms <= 12
+    assert alarms <= 7
+
+
+def test_outliers_raise_no_alarm() -> None:
+    """Errors with the tails of lognormal ones, in random slices: of 60 tables 3, and 10 with a probability of 0.001."""
+    alarms = 0
+    for _ in range(60):
+        targets, group = RANDOM.lognormal(size=(1000, 1)), RANDOM.permutation(1000) < 10
+        part = Part(np.zeros((1000, 1), np.float32), targets, pd.DataFrame({"g": group}))
+        alarms += bool(weak_slices(part, np.zeros((1000, 1)), SPECS["number"], ["g"]))
+    assert alarms <= 9
 
 
 @pytest.mark.parametrize("target", ["labels", "number"])

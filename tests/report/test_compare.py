@@ -73,7 +73,7 @@ def test_several_candidates_and_seeds() -> None:
     best = replace(candidate("a", 0.97, verdict="unclear"), runs=("1", "2"), values=(0.96, 0.98), deviation=0.0141)
     others = (candidate("b", 0.95, of_seeds), candidate("c", 0.96, replace(of_seeds, p_corrected=0.4), "unclear"))
     found = compared(best, *others, seeds_matter=True)
-    assert answer(found) == "a is the best: better than b; no difference to c that these 360 test examples and 4 seeds can show"
+    assert answer(found) == "a is better than b; no difference to c that these 360 test examples and 4 seeds can show"
     lines = printed(found)
     assert lines[0].split()[2:6] == ["test/accuracy", "sd", "over", "seeds"]
     assert "0.0141" in lines[1]

@@ -65,17 +65,20 @@ def measure(
 ) -> Scores:
     """All metrics with their 95 % intervals, and what pictures need; `top_k` empty: 5 where there are more than 5 classes.
 
-    Draws `bootstrap.affordable` of the resamples; 0 for no intervals. Metrics that need the examples in order have their intervals
+    Draws `bootstrap.affordable` of the resamples; 0 for no intervals, which fewer than 10 examples do not have either. Metrics that need the examples in order have their intervals
     from fewer where the examples times classes are very many, and none (None) where fewer than 100 could be afforded.
     """
     judged = _judged(target, outputs, targets, top_k)
     ordered = judged.ordered
     point = _point(judged, ordered)
     overall, each = judged.metrics(point)
-    resampled = ({}, {}) if resamples <= 0 else judged.metrics(_resampled(judged, ordered, resamples, seed))
-    limits, limits_each = ({name: bootstrap.interval(values) for name, values in found.items()} for found in resampled)
-    if "ece" in limits:
-        limits["ece"] = bootstrap.reflected(resampled[0]["ece"], overall["ece"][0])
+    resampled = (
+        ({}, {})
+        if resamples <= 0 or len(targets) < bootstrap.LEAST
+        else judged.metrics(_resampled(judged, ordered, resamples, seed))
+    )
+    limits = {name: interval(name, values, overall[name]) for name, values in resampled[0].items()}
+    limits_each = {name: bootstrap.interval(values) for name, values in resampled[1].items()}
     whole, whole_each = judged.whole()
     confusion, reliability, residuals = judged.pictures(seed)
     return Scores(
@@ -87,6 +90,11 @@ def measure(
         reliability=reliability,
         residuals=residuals,
     )
+
+
+def interval(metric: str, resampled: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The limits of a metric's 95 % interval, from (resamples, ...) about its values (...): percentiles; of `ece` reflected."""
+    return bootstrap.reflected(resampled, values) if metric == "ece" else bootstrap.interval(resampled)
 
 
 def overall(target: TargetKind, outputs: np.ndarray, targets: np.ndarray, *, top_k: Sequence[int] = ()) -> dict[str, float]:
