@@ -46,7 +46,7 @@ def a_run(**changes: Any) -> RunSummary:
         "host": "vm",
         "pid": 1,
         "metrics": {"test/accuracy": 0.95, "test/f1(a b)": 0.5, "test/top.5": 0.99, "parameters": 12.0, "train/loss": math.nan},
-        "seconds": {"train": 3.5},
+        "seconds_text": '{"train": 3.5}',
         "runs_folder": Path("/r"),
         "config_text": '{"model": {"kind": "mlp", "hidden": [64, 32], "bias": true}, "optimizer": {"lr": 0.001, "clip": null}}',
     }
