@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlx.report.terminal_plot import WIDEST, TerminalPlot
-from dlx.report.words import plural
+from dlx.report.words import plural, printable
 from dlx.store import RunSummary
 
 Points = Sequence[tuple[int, float]]
@@ -131,17 +131,12 @@ def _confusion(tree: Any) -> ConfusionPlot | None:
                 raise ValueError(str(error)) from error
             if matrix.shape != (len(classes), len(classes)) or (matrix < 0).any():
                 raise ValueError(f"{len(classes)} classes, but counts of shape {matrix.shape}")
-            return ConfusionPlot([_shown(str(name)) for name in classes], matrix)
+            return ConfusionPlot([printable(str(name)) for name in classes], matrix)
         case {"confusion": matrix} if matrix is not None:
             raise ValueError("its confusion matrix has no classes or no counts")
         case {}:
             return None
     raise ValueError("it is no JSON object")
-
-
-def _shown(name: str) -> str:
-    """A class name in one line, and none that steers the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def _title(metric: str, splits: Sequence[str]) -> Text:

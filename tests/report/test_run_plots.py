@@ -43,7 +43,7 @@ def a_run(monitor: str = "validation/accuracy") -> RunSummary:
         host="vm",
         pid=1,
         metrics={},
-        seconds={},
+        seconds_text="{}",
         runs_folder=Path("/r"),
         config_text="{}",
     )
