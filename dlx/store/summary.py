@@ -18,9 +18,9 @@ from dlx.store.tables import RUNS, measures, parse_json
 class RunSummary:
     """A run without its environment and history.
 
-    `created`, `finished` and `heartbeat` are seconds since the epoch; `seconds` is time spent, by phase. `status` is
-    the true one: LOST where the row says running and the process is gone. `metrics` are the summary of a finished run
-    over the latest values, and the latest values of a running one.
+    `created`, `finished` and `heartbeat` are seconds since the epoch. `status` is the true one: LOST where the row says
+    running and the process is gone. `metrics` are the summary of a finished run over the latest values, and the latest
+    values of a running one.
     """
 
     id: str
@@ -41,8 +41,8 @@ class RunSummary:
     host: str
     pid: int
     metrics: Mapping[str, float]
-    seconds: Mapping[str, float]
     runs_folder: Path = field(repr=False)
+    seconds_text: str = field(repr=False)
     config_text: str = field(repr=False)
 
     @property
@@ -51,13 +51,18 @@ class RunSummary:
         return self.runs_folder / self.id
 
     @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Time spent, by phase. Parsed when first asked for, as the config is."""
+        return measures(parse_json(self.seconds_text))
+
+    @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved experiment. Parsed when first asked for, so that listing ten thousand runs parses none."""
         return parse_json(self.config_text)
 
 
 FIELDS: Final = tuple(
-    each.name for each in fields(RunSummary) if each.name not in ("metrics", "seconds", "runs_folder", "config_text")
+    each.name for each in fields(RunSummary) if each.name not in ("metrics", "runs_folder", "seconds_text", "config_text")
 )
 """The fields of a summary that hold one plain value, as `--sort` and `--where` name them."""
 
@@ -66,7 +71,7 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     RUNS.c.process_space,
     RUNS.c.process_started,
     RUNS.c.metrics,
-    RUNS.c.seconds,
+    type_coerce(RUNS.c.seconds, Text).label("seconds_text"),
     type_coerce(RUNS.c.config, Text).label("config_text"),
 )
 """What `describe` needs from `dlx_runs`."""
@@ -83,7 +88,7 @@ def describe(store: Store, row: RowMapping, now: float) -> dict[str, Any]:
         "status": status,
         "message": message,
         "metrics": measures(row["metrics"]),
-        "seconds": measures(row["seconds"]),
         "runs_folder": store.runs_folder,
+        "seconds_text": row["seconds_text"],
         "config_text": row["config_text"],
     }

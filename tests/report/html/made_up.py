@@ -59,7 +59,7 @@ def run_record(**changed: Any) -> RunRecord:
             "best/step": 40.0,
             "parameters": 1234.0,
         },
-        "seconds": {"train": 70.5, "compile": 1.5},
+        "seconds_text": '{"train": 70.5, "compile": 1.5}',
         "runs_folder": Path("/home/ada/results/runs"),
         "config_text": json.dumps(config),
         "command": "dlx train --data /home/ada/secret/rows.csv --target y",

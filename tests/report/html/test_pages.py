@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +20,7 @@ from dlx.report.html.run import run_page
 from dlx.report.html.runs import Compared, runs_page
 from dlx.report.html.sweep import sweep_page
 from dlx.report.sweep_pictures import sweep_figures
-from dlx.store import SweepRecord, open_store
+from dlx.store import SweepRecord, Training, TrialRecord, open_store
 from tests.report.html.made_up import CONFIG, HOSTILE, curves, evaluation, run_record, sweep_record, table_evaluation
 
 MADE = "Written by a test."
@@ -74,7 +75,7 @@ def made(kind: str) -> str:
             return run_page(run_record(), curves(2000), table_evaluation(), MADE)
         case "bare":
             fields = {"status": Status.FAILED, "message": HOSTILE[6], "name": None}
-            failed = run_record(**fields, metrics={}, environment={}, segments=(), seconds={})
+            failed = run_record(**fields, metrics={}, environment={}, segments=(), seconds_text="{}")
             return run_page(failed, {}, f"It could not be judged: {HOSTILE[1]}", MADE)
         case "hostile":
             config = {**CONFIG, "model": {"kind": HOSTILE[0], HOSTILE[1]: HOSTILE[2]}, HOSTILE[3]: {HOSTILE[4]: HOSTILE[6]}}
@@ -196,10 +197,32 @@ def test_metrics_that_are_not_defined_are_a_dash() -> None:
     assert "nan" not in Page(text).words
 
 
+def test_long_words_of_a_tile_break_after_a_slash() -> None:
+    assert "by validation/<wbr>accuracy</small>" in made("run")
+
+
 def test_a_run_that_was_not_judged_says_why() -> None:
     words = Page(made("bare")).words
     assert "It could not be judged" in words
     assert "it ended before its first evaluation (step 60 of 60)" in words
+
+
+def test_the_reason_for_no_evaluation_does_not_tell_where_it_was() -> None:
+    text = run_page(run_record(), {}, "It could not be judged: there is no /home/ada/work/net.py.", MADE)
+    assert "there is no net.py" in Page(text).words
+
+
+def test_scores_are_called_those_of_the_best_weights_only_where_they_are() -> None:
+    scored = {"train/loss": 0.9, "validation/loss": 0.8}
+    stopped = run_record(id="b1", name="stopped", status=Status.LOST, metrics=scored)
+    assert "By part of the data, the latest values" in Page(run_page(stopped, {}, "", MADE)).words
+    assert "best weights" not in Page(run_page(stopped, {}, "", MADE)).words
+    trial = run_record(metrics=scored | {"best/step": 40.0})
+    found = {"train/loss": [(40, 1.0), (60, 0.9)], "validation/loss": [(40, 0.8), (60, 0.85)]}
+    assert "By part of the data, at the best weights; train: the latest values" in Page(run_page(trial, found, "", MADE)).words
+    words = Page(runs_page([Compared(trial, found), Compared(stopped, {}), Compared(run_record(id="c1"), {})], MADE)).words
+    assert "At the best weights of each run; the latest values of first (a1b2c3d4) (train), stopped (b1)" in words
+    assert "The latest values of each run" in Page(runs_page([Compared(stopped, {})] * 2, MADE)).words
 
 
 def test_a_run_that_goes_on_says_so() -> None:
@@ -223,12 +246,29 @@ def test_the_page_of_a_sweep_without_a_trial_says_so() -> None:
     assert "No trial has completed yet." in Page(made("empty sweep")).words
 
 
+def test_a_sweep_whose_trials_have_no_finite_value_says_so() -> None:
+    lost = Training(0, None, 0, Status.COMPLETED, (math.nan, 1.0), {}, "")
+    trials = tuple(TrialRecord(number, {"optimizer.lr": 0.1}, (lost,)) for number in range(2))
+    page = Page(page_of(replace(sweep_record(0), trials=trials), {}))
+    assert "No completed trial has a finite value." in page.words
+    assert "2 completed; no completed trial has a finite value" in page.all("svg")[0]["aria-label"]
+
+
+def test_runs_that_differ_in_a_late_digit_or_a_type_do_so_on_the_page() -> None:
+    configs = [{**CONFIG, "train": {"duration": "3 epochs", "batch_size": 64, "rate": rate}} for rate in (0.10001, 0.10002)]
+    parts = [Compared(run_record(id=f"a{at}", config=config), {}) for at, config in enumerate(configs)]
+    words = Page(runs_page(parts, MADE)).words
+    assert "1 field differs" in words
+    assert "0.10001" in words
+    assert "0.10002" in words
+
+
 def test_runs_are_compared_by_metrics_and_by_the_fields_that_differ() -> None:
     other = {**CONFIG, "optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}}
     worse = run_record(id="b1", name="second", config=other, metrics={"validation/accuracy": 0.8})
     words = Page(runs_page([Compared(run_record(), curves()), Compared(worse, {})], MADE)).words
     assert "The best validation/accuracy is that of first (a1b2c3d4): 0.9." in words
-    assert "3 fields differ; 12 fields the same" in words
+    assert "4 fields differ; 11 fields the same" in words, "of which one is null in one config, and not in the other"
     assert "optimizer.momentum" in words
     assert "batch_size" not in words
 
