@@ -1,5 +1,6 @@
 """The two ways out: people read stderr, programs read stdout."""
 
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -29,11 +30,14 @@ def for_people() -> Console:
 
 
 def for_output() -> Console:
-    """What a command was asked for, on stdout."""
+    """What a command was asked for, on stdout. What its encoding cannot write is escaped there, as Python does on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may hold bytes that are no letters
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def print_json(tree: Mapping[str, Any]) -> None:
     """One JSON object on stdout, and nothing else."""
-    sys.stdout.write(strict_json.dumps(tree) + "\n")
+    # Half a surrogate pair, for a byte of a file's name that is no letter, is escaped by Python just as JSON does it.
+    sys.stdout.write(strict_json.dumps(tree).encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()

@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from dlx.errors import Status
-from dlx.report.words import moment, number, seconds
+from dlx.report.words import moment, number, printable, seconds
 from dlx.store import RunRecord, RunSummary, Segment
 
 if TYPE_CHECKING:  # `dlx runs` has no use for the events of a training, and 10 ms to spare for nothing
@@ -74,7 +74,7 @@ def generalization(metrics: Mapping[str, float]) -> str | None:
 def run_lines(run: RunRecord) -> Iterator[RenderableType]:
     """Everything about one run."""
     name = f" ({escape(run.name)})" if run.name else ""
-    yield f"run {run.id}{name} {colored(run.status)}{': ' + escape(run.message) if run.message else ''}"
+    yield f"run {run.id}{name} {colored(run.status)}{': ' + escape(printable(run.message)) if run.message else ''}"
     facts = grid(header=False)
     facts.add_column()
     facts.add_column(overflow="fold")
@@ -90,13 +90,15 @@ def run_lines(run: RunRecord) -> Iterator[RenderableType]:
         "device": str(environment.get("device", "")),
         "versions": ", ".join(f"{k} {v}" for k, v in packages.items() if k in ("dlx", "jax", "flax", "optax")),
         "commit": f"{git['commit'][:12]}{' with changes' if git.get('dirty') else ''}" if git.get("commit") else "",
-        "seconds": ", ".join(f"{k} {v:.1f}" for k, v in run.seconds.items() if v >= 0.05),
+        "seconds": ", ".join(
+            f"{k} {v:.1f}" if v >= 0.05 else f"{k} {v:.1g}" for k, v in run.seconds.items() if v >= 0.05 or k == "train"
+        ),
         "stretches": "; ".join(_stretch(s) for s in run.segments) if len(run.segments) > 1 else "",
         "folder": str(run.path),
     }
     for key, value in rows.items():
         if value:
-            facts.add_row(key, escape(value))
+            facts.add_row(key, escape(printable(value)))
     yield facts
     if scores := _by_split(run.metrics):
         yield scores_table(scores)
@@ -134,7 +136,7 @@ def config_table(config: Mapping[str, Any]) -> Table:
                 for k, v in values.items()
                 if k != "kind" and v is not None
             ]
-            table.add_row(section, escape(" ".join([str(values.get("kind", "")), *words]).strip()))
+            table.add_row(section, escape(printable(" ".join([str(values.get("kind", "")), *words]).strip())))
     return table
 
 

@@ -47,6 +47,15 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
+def printable(text: str) -> str:
+    """A text in one line that does not steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def value_word(value: Any) -> str:
     """A searched value as it is typed in an override."""
     match value:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dlx.report.console import print_json
 from dlx.report.listing import print_runs, runs_table, runs_text
 from dlx.report.progress import watch
 from dlx.report.tables import generalization
-from dlx.report.words import bytes_, number, plural, seconds
+from dlx.report.words import bytes_, number, plural, printable, seconds
 from dlx.store import Listing, RunSummary
 
 HOSTILE = "[red]x[/red] [/] <b>"
@@ -121,7 +122,7 @@ def listed(name, path, **changes):
             **words,
             "name": name,
             "metrics": metrics,
-            "seconds": {},
+            "seconds_text": "{}",
             "config_text": json.dumps(config),
             **changes,
         }
@@ -144,7 +145,7 @@ def printed(found, width=200, terminal=False, short=False):
 
 def test_thousands_of_runs_are_listed_as_a_few_are():
     table = io.StringIO()
-    Console(file=table, width=200, highlight=False).print(runs_table(RUNS))
+    Console(file=table, width=200, highlight=False).print(runs_table(RUNS, 200))
     text = runs_text(RUNS)
     assert [line.split() for line in text.splitlines()] == [line.split() for line in table.getvalue().splitlines()]
     header, *lines = text.splitlines()
@@ -156,11 +157,36 @@ def test_thousands_of_runs_are_listed_as_a_few_are():
     assert printed(Listing(RUNS * 200, 800), terminal=True) == runs_text(RUNS * 200)
 
 
+@pytest.mark.parametrize(
+    ("width", "gone"),
+    [
+        (200, []),
+        (80, []),
+        (70, ["data", "model"]),
+        (60, ["data", "model", "started"]),
+        (50, ["data", "model", "started", "step"]),
+    ],
+)
+def test_a_narrow_terminal_loses_words_and_no_figures(width, gone):
+    runs = [listed(name, "/d/titanic.csv") for name in ("night", "sw/quite-a-long-name", "[red]x[/red]")]
+    header, *lines = re.sub(r"\x1b\[\d+m", "", printed(Listing(runs, 3), width, terminal=True)).splitlines()
+    every = ("id", "name", "status", "started", "model", "data", "step", "monitored", "test")
+    assert header.split() == [column for column in every if column not in gone]
+    for line in lines:
+        assert cell_len(line) <= width
+        assert line.split()[0] == "abcd1234"
+        assert "completed" in line
+        assert line.split()[-2:] == ["0.9877", "1"]
+        assert bool(re.search(r" 19\d\d-\d\d-\d\d ", line)) == ("started" not in gone)
+        assert "\N{HORIZONTAL ELLIPSIS}" not in line or width < 200
+
+
 def test_a_name_cannot_steer_the_terminal_or_break_a_line():
     text = runs_text([listed("a", "x\x1b[2J\n\u202e\udc80.csv")])
     assert len(text.splitlines()) == 2
     assert text.isascii() or text.replace("\n", "").isprintable()
     assert "x\N{REPLACEMENT CHARACTER}[2J" in text
+    assert printable("a\nb\tc\x1b[31m\udcff") == "a b c\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_listing_that_was_cut_says_so_and_an_empty_one_says_why():
