@@ -114,9 +114,17 @@ def diff(
 def export(
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="csv|json|parquet", help="What to write.", show_default="as --out ends, or csv"),
+        typer.Option(
+            "--format",
+            metavar="csv|json|parquet|tensorboard",
+            help="What to write; tensorboard is a folder of events for each run, by its id.",
+            show_default="as --out ends, or csv",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to.", show_default="stdout")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="Where to.", show_default="stdout; of tensorboard each run's own folder"),
+    ] = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="One row for each run, metric and step, in place of one for each run.")
     ] = False,
@@ -127,18 +135,28 @@ def export(
     sort: Sort = "-created",
     limit: Limit = None,
 ) -> None:
-    """Write runs as a table with a column for each field, config key, metric and phase."""
-    from dlx.report.runs_export import CURVE_COLUMNS, choose_format, curve_rows, run_rows, write_rows
-    from dlx.store import list_runs, open_store, stream_curves
+    """Write runs as a table with a column for each field, config key, metric and phase; or for TensorBoard."""
+    from dlx.report.console import for_people
+    from dlx.report.listing import print_none
+    from dlx.report.runs_export import CURVE_COLUMNS, EVENTS, choose_format, curve_rows, run_rows, write_rows
+    from dlx.store import listing, open_store, stream_curves
 
     chosen = choose_format(format_, out)
+    if chosen == EVENTS and curves:
+        raise UsageError(f"--format {EVENTS} has the curves anyway: leave out --curves")
     with open_store(store, create=False) as opened:
-        found = list_runs(opened, status=status, name=name, sort=sort, limit=limit, where=tuple(where or ()))
-        if curves:
-            rows = curve_rows(found, stream_curves(opened, [run.id for run in found]))
+        found = listing(opened, status=status, name=name, sort=sort, limit=limit, where=tuple(where or ()))
+        if not found.runs:
+            print_none(found, for_people())
+        if chosen == EVENTS:
+            from dlx.report.tensorboard import write_runs
+
+            write_runs(opened, found.runs, out)
+        elif curves:
+            rows = curve_rows(found.runs, stream_curves(opened, [run.id for run in found.runs]))
             write_rows("curves", CURVE_COLUMNS, rows, chosen, out)
         else:
-            write_rows("runs", *run_rows(found), chosen, out)
+            write_rows("runs", *run_rows(found.runs), chosen, out)
 
 
 def remove(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 from rich.console import Console, RenderableType
@@ -18,13 +19,40 @@ from rich.markup import escape
 from rich.text import Text
 
 from dlx.errors import UsageError
-from dlx.report.files import whole_file
+from dlx.report.files import make_folder, whole_file
 from dlx.report.tables import fitted, grid
+from dlx.report.words import printable
 from dlx.store import RunRecord, RunSummary
 
 FORMATS: Final = ("csv", "json", "parquet")
-CURVE_COLUMNS: Final = ("run", "name", "metric", "step", "epoch", "value")
+"""Of tables. Runs are written for TensorBoard too: see `tensorboard`."""
+EVENTS: Final = "tensorboard"
+Columns = Mapping[str, type | None]
+"""The columns of a table in order, each with its type; None where the values tell."""
 Row = Mapping[str, Any]
+
+_OF_EVERY_RUN: Final[Columns] = MappingProxyType(
+    {
+        "run": str,
+        "name": str,
+        "status": str,
+        "message": str,
+        "created": str,
+        "finished": str,
+        "step": int,
+        "epoch": int,
+        "steps": int,
+        "lanes": int,
+        "monitor": str,
+        "direction": str,
+        "host": str,
+    }
+)
+CURVE_COLUMNS: Final[Columns] = MappingProxyType(
+    {"run": str, "name": str, "metric": str, "step": int, "epoch": float, "value": float}
+)
+_EXACT: Final = 2**53
+"""Up to here a float holds every integer."""
 
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet may take a text for a formula by (OWASP, CSV injection)."""
@@ -32,10 +60,10 @@ _BATCH: Final = 50_000
 """Rows in memory at a time, of a table that is read while it is written."""
 
 
-def run_rows(runs: Sequence[RunSummary]) -> tuple[list[str], list[Row]]:
+def run_rows(runs: Sequence[RunSummary]) -> tuple[Columns, list[Row]]:
     """The columns, and one row for each run by column. First what every run has, then config, metrics and seconds by name.
 
-    Times are ISO 8601 in UTC. What a run does not have is not in its row.
+    Times are ISO 8601 in UTC. What a run does not have is not in its row. Without runs the columns are those of every run.
     """
     rows: list[Mapping[str, Any]] = [
         {
@@ -59,9 +87,8 @@ def run_rows(runs: Sequence[RunSummary]) -> tuple[list[str], list[Row]]:
         for run in runs
     ]
     names = dict.fromkeys(itertools.chain.from_iterable(rows))
-    own = [name for name in names if "." not in name]
     groups = [sorted(name for name in names if name.startswith(group)) for group in ("config.", "metrics.", "seconds.")]
-    return [*own, *itertools.chain.from_iterable(groups)], rows
+    return {**_OF_EVERY_RUN, **dict.fromkeys(itertools.chain.from_iterable(groups))}, rows
 
 
 def curve_rows(runs: Sequence[RunSummary], points: Iterable[tuple[str, str, int, float]]) -> Iterator[Row]:
@@ -77,15 +104,19 @@ def choose_format(name: str | None, out: Path | None) -> str:
     """The format that was asked for, or that the file's name ends with, or CSV. Raises `UsageError`."""
     ending = out.suffix.removeprefix(".").lower() if out else ""
     chosen = name or (ending if ending in FORMATS else "csv")
-    if chosen not in FORMATS:
-        raise UsageError(f"--format {chosen}: write {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    if chosen not in (*FORMATS, EVENTS):
+        raise UsageError(f"--format {chosen}: write {', '.join(FORMATS)} or {EVENTS}")
+    if ending in FORMATS and ending != chosen:
+        raise UsageError(f"--format {chosen} and --out {out} name two formats; leave out --format, or name another file")
     if chosen == "parquet" and out is None:
         raise UsageError("--format parquet is no text: name a file with --out runs.parquet")
     return chosen
 
 
-def write_rows(what: str, columns: Sequence[str], rows: Iterable[Row], chosen: str, out: Path | None) -> None:
+def write_rows(what: str, columns: Columns, rows: Iterable[Row], chosen: str, out: Path | None) -> None:
     """Writes rows to a file, whole or not at all, or to stdout. `what` they are is the key of the JSON object.
+
+    The file's folder is made where there is none.
 
     Raises `CannotWriteError`.
     """
@@ -93,6 +124,7 @@ def write_rows(what: str, columns: Sequence[str], rows: Iterable[Row], chosen: s
         _write_text(sys.stdout, what, columns, rows, chosen)
         sys.stdout.flush()
         return
+    make_folder(out.parent)
     with whole_file(out) as temporary:
         if chosen == "parquet":
             _write_parquet(temporary, columns, rows)
@@ -125,7 +157,9 @@ def differing_lines(
         for run in runs:
             table.add_column(Text(f"{run.id} ({run.name})" if run.name else run.id), overflow="fold")
         for key, values in keys.items():
-            table.add_row(escape(key), *(escape(_word(values[run.id])) if run.id in values else "[dim]-[/]" for run in runs))
+            table.add_row(
+                escape(key), *(escape(config_word(values[run.id])) if run.id in values else "[dim]-[/]" for run in runs)
+            )
         yield from fitted(table, console)
 
 
@@ -138,6 +172,12 @@ def flattened(tree: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
         else:
             flat[f"{inside}{key}"] = value
     return flat
+
+
+def config_word(value: Any) -> str:
+    """A value in one line, as YAML and overrides write it."""
+    words = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return printable(words)
 
 
 def _by_key(runs: Sequence[RunRecord], part: str) -> dict[str, dict[str, Any]]:
@@ -154,17 +194,11 @@ def _equal(values: Mapping[str, Any], runs: int) -> bool:
     return len(values) == runs and all(type(first) is type(other) and first == other for other in others)
 
 
-def _word(value: Any) -> str:
-    """A value in one line, as YAML and overrides write it."""
-    words = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
-
-
 def _instant(timestamp: float | None) -> str | None:
     return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
 
 
-def _write_text(file: TextIO, what: str, columns: Sequence[str], rows: Iterable[Row], chosen: str) -> None:
+def _write_text(file: TextIO, what: str, columns: Columns, rows: Iterable[Row], chosen: str) -> None:
     if chosen == "csv":
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(map(_safe, columns))
@@ -200,13 +234,13 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     batches = _batches(rows)
     first = next(batches, [])
-    schema = pa.schema([(column, _kind([row.get(column) for row in first])) for column in columns])
+    schema = pa.schema([(column, _kind(known, [row.get(column) for row in first])) for column, known in columns.items()])
     with pq.ParquetWriter(path, schema) as writer:
         for batch in itertools.chain([first], batches):
             arrays = [
@@ -226,14 +260,15 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _kind(values: Sequence[Any]) -> Any:
-    """The type of a column: what all its values are, numbers where all are numbers, or else text."""
+def _kind(known: type | None, values: Sequence[Any]) -> Any:
+    """The type of a column: the one that is known or that all its values are, numbers where all are numbers, or else text."""
     import pyarrow as pa
 
-    kinds = {type(value) for value in values if value is not None}
+    kinds = {known} if known else {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.bool_()
-    fits = all(-(2**63) <= value < 2**63 for value in values if type(value) is int)
+    lowest, highest = (-_EXACT, _EXACT) if float in kinds else (-(2**63), 2**63 - 1)
+    fits = all(lowest <= value <= highest for value in values if type(value) is int)
     if not kinds or not kinds <= {int, float} or not fits:
         return pa.string()
     return pa.int64() if kinds == {int} else pa.float64()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -73,11 +74,11 @@ def test_no_store_yet(dlx):
 def stored():
     """Makes runs without training any: `stored("a", "b")`, the newest last, each with a curve, better and better."""
 
-    def make(*names):
+    def make(*names, path=None):
         with open_store(DEFAULT_URL) as store:
             for number, name in enumerate(names):
                 config = {
-                    "data": {"kind": "digits"},
+                    "data": {"kind": "csv", "path": path} if path else {"kind": "digits"},
                     "model": {"kind": ("mlp", "cnn")[number % 2]},
                     "optimizer": {"lr": 10.0**-number},
                 }
@@ -94,7 +95,14 @@ def stored():
                 run_id = start_run(store, new)
                 splits = ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy", "train/learning_rate")
                 record(store, [RunUpdate(run_id, step, step // 10, dict.fromkeys(splits, step / 20)) for step in (10, 20)])
-                finish_runs(store, [Ending(run_id, Status.COMPLETED, "", 20, 2, {"test/accuracy": number / 10})])
+                finish_runs(
+                    store,
+                    [
+                        Ending(
+                            run_id, Status.COMPLETED, "", 20, 2, {"test/accuracy": number / 10}, {"train": 0.03, "other": 0.01}
+                        )
+                    ],
+                )
 
     return make
 
@@ -208,7 +216,34 @@ def test_export_takes_what_a_listing_takes(dlx, stored, tmp_path):
         assert (tmp_path / name).stat().st_size > 100
     assert dlx("runs", "export", "--format", "parquet").code == 2
     assert dlx("runs", "export", "--format", "xml").code == 2
-    assert dlx("runs", "export", "--out", "no/where.csv").code == 73
+    assert dlx("runs", "export", "--out", "new/runs.csv").code == 0
+    assert dlx("runs", "export", "--out", "runs.csv/below.csv").code == 73
+
+
+def test_an_export_of_nothing_says_why(dlx, stored):
+    stored("a")
+    result = dlx("runs", "export", "--where", "test/acuracy>0")
+    assert result.code == 0
+    assert result.out.startswith("run,name,status,message,")
+    assert result.err == "no runs: no run has test/acuracy (did you mean test/accuracy or train/accuracy?)\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("arguments", [["ls", "--json"], ["show", "a", "--json"], ["show", "a"], ["ls"]], ids=" ".join)
+def test_any_terminal_can_write_the_name_of_any_file(arguments, encoding, stored):
+    stored("a", path="/d/\udcff \x1b[2J.csv")
+    process = [sys.executable, "-m", "dlx", "runs", *arguments, "--store", DEFAULT_URL]
+    done = subprocess.run(process, capture_output=True, env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"})
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout
+    if "--json" in arguments:
+        tree = json.loads(done.stdout.decode(encoding))
+        assert tree.get("runs", [tree])[0]["config"]["data"]["path"] == "/d/\udcff \x1b[2J.csv"
+
+
+def test_however_short_the_time_of_training_is_shown(dlx, stored):
+    stored("a")
+    assert ["seconds", "train", "0.03"] in [line.split() for line in dlx("runs", "show", "a").out.splitlines()]
 
 
 def test_showing_with_plots(dlx, stored, tmp_path):

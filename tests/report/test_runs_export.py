@@ -48,7 +48,7 @@ def a_run(**changes: Any) -> RunRecord:
         "host": "vm",
         "pid": 1,
         "metrics": {"test/accuracy": 0.95, "train/loss": math.nan},
-        "seconds": {"train": 3.5},
+        "seconds_text": '{"train": 3.5}',
         "runs_folder": Path("/r"),
         "config_text": '{"model": {"kind": "mlp", "hidden": [64, 32]}, "optimizer": {"lr": 0.001, "clip": null}}',
         "command": "dlx train",
@@ -77,10 +77,11 @@ def written(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_columns_are_in_one_order_whatever_the_order_of_the_runs() -> None:
-    columns, _ = run_rows([a_run(), OTHER])
-    assert columns == run_rows([OTHER, a_run()])[0]
-    assert columns[:4] == ["run", "name", "status", "message"]
-    assert columns[13:] == [
+    columns, rows = run_rows([a_run(), OTHER])
+    assert list(columns) == list(run_rows([OTHER, a_run()])[0])
+    assert set(rows[0]) | set(rows[1]) == set(columns)
+    assert list(columns)[:4] == ["run", "name", "status", "message"]
+    assert list(columns)[13:] == [
         "config.model.channels",
         "config.model.hidden",
         "config.model.kind",
@@ -91,7 +92,29 @@ def test_columns_are_in_one_order_whatever_the_order_of_the_runs() -> None:
         "metrics.train/loss",
         "seconds.train",
     ]
-    assert run_rows([]) == ([], [])
+
+
+@pytest.mark.parametrize("chosen", ["csv", "json", "parquet"])
+def test_without_runs_there_are_columns_with_their_types(chosen: str, tmp_path: Path) -> None:
+    runs, curves = tmp_path / "new" / f"runs.{chosen}", tmp_path / "new" / f"curves.{chosen}"
+    write_rows("runs", *run_rows([]), chosen, runs)
+    write_rows("curves", CURVE_COLUMNS, [], chosen, curves)
+    match chosen:
+        case "parquet":
+            empty = pq.read_schema(curves)
+            assert [str(kind) for kind in empty.types] == ["string", "string", "string", "int64", "double", "double"]
+            full = pq.read_schema(_written(tmp_path / "full.parquet", run_rows([a_run()])))
+            assert [*pq.read_schema(runs)] == [*full][:13]
+        case "json":
+            assert (json.loads(runs.read_text()), json.loads(curves.read_text())) == ({"runs": []}, {"curves": []})
+        case "csv":
+            assert runs.read_text() == ",".join(list(run_rows([a_run()])[0])[:13]) + "\n"
+            assert curves.read_text() == "run,name,metric,step,epoch,value\n"
+
+
+def _written(path: Path, rows: Any) -> Path:
+    write_rows("runs", *rows, "parquet", path)
+    return path
 
 
 def test_csv_has_a_cell_for_each_value_and_none_for_what_a_run_has_not(written: Callable[..., str]) -> None:
@@ -145,6 +168,9 @@ def test_parquet_has_types(tmp_path: Path) -> None:
         ([1, True], "string", ["1", "true"]),
         ([1, "a"], "string", ["1", "a"]),
         ([2**70, 1], "string", [str(2**70), "1"]),
+        ([2**53 + 1, 0.5], "string", [str(2**53 + 1), "0.5"]),
+        ([2**53, 0.5], "double", [2.0**53, 0.5]),
+        ([2**62, 1], "int64", [2**62, 1]),
         ([None, None], "string", [None, None]),
         ([[1], {}], "string", ["[1]", "{}"]),
     ],
@@ -152,7 +178,7 @@ def test_parquet_has_types(tmp_path: Path) -> None:
 def test_a_parquet_column_of_several_types_is_what_holds_all(
     values: list[Any], kind: str, stored: list[Any], tmp_path: Path
 ) -> None:
-    write_rows("runs", ["x"], [{"x": value} for value in values], "parquet", tmp_path / "x.parquet")
+    write_rows("runs", {"x": None}, [{"x": value} for value in values], "parquet", tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet")
     assert (str(table.schema.field("x").type), table.column("x").to_pylist()) == (kind, stored)
 
@@ -193,18 +219,20 @@ def test_a_file_is_the_old_one_or_the_new_one(chosen: str, tmp_path: Path) -> No
     path = tmp_path / "runs"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
-        write_rows("runs", ["x"], broken(), chosen, path)
+        write_rows("runs", {"x": None}, broken(), chosen, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(CannotWriteError, match="cannot be written"):
-        write_rows("runs", ["x"], [], chosen, tmp_path / "nowhere" / "runs")
+    with pytest.raises(CannotWriteError, match="cannot be made a folder"):
+        write_rows("runs", {"x": None}, [], chosen, path / "below-a-file")
 
 
 def test_the_format_is_the_one_that_the_file_ends_with() -> None:
     assert choose_format(None, None) == choose_format(None, Path("x.txt")) == "csv"
     assert choose_format(None, Path("x.PARQUET")) == "parquet"
-    assert choose_format("json", Path("x.csv")) == "json"
-    with pytest.raises(UsageError, match="--format xlsx: write csv, json or parquet"):
+    assert choose_format("json", Path("x.txt")) == "json"
+    with pytest.raises(UsageError, match=r"--format json and --out x\.csv name two formats"):
+        choose_format("json", Path("x.csv"))
+    with pytest.raises(UsageError, match="--format xlsx: write csv, json, parquet or tensorboard"):
         choose_format("xlsx", None)
     with pytest.raises(UsageError, match=r"--format parquet is no text: name a file with --out runs\.parquet"):
         choose_format("parquet", None)
