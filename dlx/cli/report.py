@@ -48,7 +48,7 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE.html",
-            help="The file to write; what is there is replaced.",
+            help="The file to write; a page that is there is replaced.",
             show_default="report.html in the folder of the run or the sweep; of several runs here",
         ),
     ] = None,
@@ -81,10 +81,9 @@ def report(
         judging = Judging(evaluate, split, slice_by or (), baselines)
         if judging.asked and not (evaluate and len(runs) == 1):
             raise UsageError(f"{judging.asked[0]} is for the page of one run that is judged: leave it out")
-        text = _page(opened, runs, sweep, judging, for_people())
         path = out or _default(opened, runs, sweep)
-    if path.is_dir():
-        raise CannotWriteError(f"{path}: cannot be written: it is a folder; name a file, such as {path / 'report.html'}")
+        _refuse_other_files(path)
+        text = _page(opened, runs, sweep, judging, for_people())
     make_folder(path.parent)
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf8", newline="\n")
@@ -94,6 +93,14 @@ def report(
         print_json({**of, **({"sweep": sweep.id} if sweep else {}), "path": str(path), "bytes": size})
     else:
         for_output().print(f"{path}  {bytes_(size)}", soft_wrap=True, markup=False)
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raises `CannotWriteError` for a folder, `UsageError` for a file that is no page."""
+    if path.is_dir():
+        raise CannotWriteError(f"{path}: cannot be written: it is a folder; name a file, such as {path / 'report.html'}")
+    if path.is_file() and path.read_bytes()[:15].lower() not in (b"", b"<!doctype html>"):
+        raise UsageError(f"--out {path} is there and is no HTML page: choose another --out, or remove it")
 
 
 def _named(store: Store, what: Sequence[str]) -> tuple[list[RunRecord], SweepRecord | None]:

@@ -164,7 +164,7 @@ def parallel_coordinates(
         axes.spines[:].set_visible(False)
         beyond = int(((values < low) | (values > high)).sum())
         more = f"; {plural(beyond, 'value')} beyond the last axis" if beyond else ""
-        name_axes(axes, title, _summary(points, done, maximize) + more, "", "")
+        name_axes(axes, title, _summary(done, done, maximize) + more, "", "")
         return figure
 
 
@@ -268,7 +268,7 @@ def slices(points: Sequence[Point], keys: Sequence[str], log: Collection[str], m
             axes.set_visible(False)
         beyond = int((~inside).sum())
         more = f"; {plural(beyond, 'value')} beyond the axes" if beyond else ""
-        name_axes(panels[0], title, _summary(points, done, maximize) + more, panels[0].get_xlabel(), "")
+        name_axes(panels[0], title, _summary(done, done, maximize) + more, panels[0].get_xlabel(), "")
         panels[0].texts[-1].set_in_layout(False)  # it goes on above the next panel
         figure.supylabel(short(monitor), fontsize=10)
         return figure

@@ -73,7 +73,7 @@ def pill(word: str) -> Html:
 def tiles(pairs: Iterable[tuple[str, str, str]]) -> Html:
     """The figures that matter, large: name, value, and what there is to say of it."""
     boxes = [
-        tag("div", tag("span", name), tag("strong", value), tag("small", detail) if detail else EMPTY)
+        tag("div", tag("span", name), tag("strong", value), tag("small", _foldable(detail)) if detail else EMPTY)
         for name, value, detail in pairs
         if value
     ]

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
+from rich.cells import cell_len
 
 from dlx.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, PlainTicks, dressed, new_figure, short, style
 from dlx.report.html.picture import Drawing
@@ -24,6 +26,8 @@ MARKED: Final = 60
 RATE: Final = "train/learning_rate"
 COMPARED: Final = 24
 """Runs whose curves are drawn over each other, at most."""
+BEYOND: Final = 1000.0
+"""Times the usual range: a line whose best value is farther off may be out of the picture altogether."""
 _SPLITS: Final = (("train", BLUE), ("validation", ORANGE), ("test", GREEN))
 _COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, BLACK, GREY)
 _DASHES: Final = ("-", "--", ":", "-.")
@@ -103,54 +107,70 @@ def compared_curves(runs: Sequence[tuple[str, Curves, int]], monitors: Sequence[
 
 def _draw(panels: Sequence[Panel], axis: str, best_step: float | None) -> tuple[Figure, dict[str, str | Sequence[str]]]:
     hovers: dict[str, str | Sequence[str]] = {}
+    handles: dict[str, Artist] = {}
     with style():
         heights = [panel.height for panel in panels]
-        figure = new_figure(_WIDTH, sum(heights) + 0.9)
+        figure = new_figure(_WIDTH, sum(heights))
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for at, (panel, drawn) in enumerate(zip(panels, axes, strict=True)):
             _set_scale(dressed(drawn), panel)
             drawn.set_ylabel(short(panel.metric, 28), fontsize=10)
             for line in panel.lines:
                 gid = f"line {at} {len(hovers)}"
-                hovers |= _draw_line(drawn, line, panel.metric, axis, gid)
+                handle, words = _draw_line(drawn, line, panel.metric, axis, gid)
+                hovers |= words
+                if line.label != "learning rate":
+                    handles.setdefault(line.label, handle)
             if best_step is not None:
-                drawn.axvline(best_step, color=GREEN, lw=1, ls=":", zorder=1.5, label="best weights" if not at else "_")
+                handles["best weights"] = drawn.axvline(best_step, color=GREEN, lw=1, ls=":", zorder=1.5)
         last = axes[-1]
         last.set_xlabel(axis, fontsize=10)
         whole = axis == "step" or all((line.x == np.rint(line.x)).all() for panel in panels for line in panel.lines)
         last.xaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=[1, 2, 5, 10], min_n_ticks=1))
-        handles = {}
-        for drawn in axes:
-            found, labels = drawn.get_legend_handles_labels()
-            handles |= {label: handle for handle, label in zip(found, labels, strict=True) if label != "learning rate"}
-        names = [short(label, 22) for label in handles]
-        figure.legend(handles.values(), names, loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+        # Not by their labels: Matplotlib hides those that begin with an underscore, and a run may be called so.
+        names = [short(label, 27) for label in handles]
+        columns = _columns(names)
+        figure.legend(handles.values(), names, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
+        figure.set_size_inches(_WIDTH, sum(heights) + 0.7 + 0.2 * math.ceil(len(names) / columns))
     return figure, hovers
 
 
-def _draw_line(axes: Axes, line: Line, metric: str, axis: str, gid: str) -> dict[str, str | Sequence[str]]:
-    """The line, its end, and points that say their values when pointed at."""
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend: as many as fit beside each other into the figure, at most four."""
+
+    def width(columns: int) -> float:
+        parts = np.array_split(np.array(names, object), columns)
+        return sum(0.6 + 0.08 * max(map(cell_len, part)) for part in parts if len(part))
+
+    return next((columns for columns in (4, 3, 2) if width(columns) <= _WIDTH), 1)
+
+
+def _draw_line(axes: Axes, line: Line, metric: str, axis: str, gid: str) -> tuple[Artist, dict[str, Sequence[str]]]:
+    """The line, and points that say their values when pointed at: what they say."""
     x, y = _thinned(line.x, line.y)
-    axes.plot(x, y, color=line.color, ls=line.dashes, lw=1.6, label=line.label)
+    (drawn,) = axes.plot(x, y, color=line.color, ls=line.dashes, lw=1.6, label=line.label)
     low, high = sorted(axes.get_ylim())
     inside = np.flatnonzero(np.isfinite(line.y) & (line.y >= low) & (line.y <= high))
     marked = inside[np.unique(np.linspace(0, len(inside) - 1, min(MARKED, len(inside))).round().astype(int))]
     if not len(marked):
-        return {}
+        return drawn, {}
     (dots,) = axes.plot(line.x[marked], line.y[marked], "o", ls="", gid=gid, label="_")
     dots.set(ms=2.6 if len(line.x) <= MARKED else 0.1, mew=7, mec=(0, 0, 0, 0), mfc=line.color)
     words = [f"{line.label}, {axis} {number(line.x[at])}: {metric} {number(line.y[at])}" for at in marked]
-    return {gid: words}
+    return drawn, {gid: words}
 
 
 def _set_scale(axes: Axes, panel: Panel) -> None:
     """Limits by the bulk of the values, so that a line that diverges leaves the picture; logarithmic over two decades."""
-    values = np.concatenate([line.y[np.isfinite(line.y)] for line in panel.lines] or [np.zeros(0)])
-    if not len(values):
+    each = [known for line in panel.lines if len(known := line.y[np.isfinite(line.y)])]
+    if not each:
         axes.set_ylim(0, 1)
         return
+    values = np.concatenate(each)
     low, high = float(values.min()), float(values.max())
     usual = float(np.percentile(values, 90, method="higher"))
+    # Of a line that is worse than the bulk, such as a run of few evaluations, the best is in the picture; far beyond, it diverged.
+    usual = max([usual, *(best for line in each if (best := float(line.min())) - low < BEYOND * (usual - low))])
     if high - low > 20 * (usual - low) > 0:
         high = low + 5 * (usual - low)
     if panel.may_be_log and 0 < 100 * low < high:

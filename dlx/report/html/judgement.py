@@ -111,7 +111,7 @@ def reliability_diagram(bins: Reliability, ece: float | None) -> Drawing | None:
         upper.legend(frameon=False, fontsize=SMALL + 1, loc="upper left")
     gaps = np.abs(bins.confidence[known] - bins.right[known])
     worst = known[int(np.argmax(gaps * bins.count[known]))]
-    seen = f"the widest gap: between {low[worst]:.2f} and {high[worst]:.2f} the mean confidence is "
+    seen = f"most of the error: between {low[worst]:.2f} and {high[worst]:.2f} the mean confidence is "
     seen += f"{bins.confidence[worst]:.3f} and {bins.right[worst]:.3f} are right ({plural(int(bins.count[worst]), 'example')})"
     error = f"expected calibration error {number(ece)}; " if ece is not None and math.isfinite(ece) else ""
     return Drawing(figure, "Reliability diagram", error + seen, hovers)

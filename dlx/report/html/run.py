@@ -27,10 +27,10 @@ def run_page(run: RunRecord, curves: Curves, evaluation: Evaluation | str, made:
     found = (
         list(evaluation_sections(evaluation))
         if isinstance(evaluation, Evaluation)
-        else [Section("Evaluation", note(evaluation, kind="missing"))]
+        else [Section("Evaluation", note(shareable(evaluation, folder), kind="missing"))]
     )
     sections = [
-        Section("Training", joined([beside(_curves(run, curves, best), _scores(run)), _values(curves)])),
+        Section("Training", joined([beside(_curves(run, curves, best), _scores(run, curves)), _values(curves)])),
         *found,
         Section("Config", config_block(run.config, folder)),
         Section("Where it ran", _environment(run, folder)),
@@ -157,7 +157,26 @@ def _values(curves: Curves) -> Html:
     return folded("The curves as a table", made)
 
 
-def _scores(run: RunRecord) -> Html:
+def latest_parts(run: RunRecord, curves: Curves) -> list[str]:
+    """The parts of the data that were scored on the latest weights, not on the best: in a sweep those of training."""
+    best = run.metrics.get("best/step")
+
+    def latest(name: str, value: float) -> bool:
+        step, last = curves[name][-1] if curves.get(name) else (best, value)
+        return best is None or (step != best and last == value)
+
+    of_part = {
+        split: [
+            latest(name, value)
+            for name, value in run.metrics.items()
+            if name.startswith(f"{split}/") and name != f"{split}/learning_rate"
+        ]
+        for split in SPLITS
+    }
+    return [split for split, found in of_part.items() if found and all(found)]
+
+
+def _scores(run: RunRecord, curves: Curves) -> Html:
     """A row for each part of the data, as `dlx runs show` has it."""
     names = list(dict.fromkeys(name.partition("/")[2] for name in run.metrics if name.partition("/")[0] in SPLITS))
     names = [name for name in names if name != "learning_rate"]
@@ -165,7 +184,10 @@ def _scores(run: RunRecord) -> Html:
     if not splits:
         return EMPTY
     rows = [[split, *(value_or_dash(run.metrics.get(f"{split}/{name}")) for name in names)] for split in splits]
-    return table("By part of the data, at the best weights", [Column("part", numbers=False), *map(Column, names)], rows)
+    latest = latest_parts(run, curves)
+    whose = "at the best weights" + (f"; {' and '.join(latest)}: the latest values" if latest else "")
+    caption = f"By part of the data, {'the latest values' if latest == splits else whose}"
+    return table(caption, [Column("part", numbers=False), *map(Column, names)], rows)
 
 
 def _environment(run: RunRecord, folder: str) -> Html:

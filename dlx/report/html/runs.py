@@ -1,18 +1,18 @@
 """The page of several runs: their curves over each other, their metrics side by side, where their configs differ."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dlx.report.html.blocks import Column, code, note, pill, table
 from dlx.report.html.curves import Curves, compared_curves
 from dlx.report.html.evaluated import value_or_dash
 from dlx.report.html.markup import EMPTY, Content, Html, joined, shareable, tag
 from dlx.report.html.page import Section, page
-from dlx.report.html.run import span
+from dlx.report.html.run import latest_parts, span
+from dlx.report.runs_export import config_word, differing, flattened
 from dlx.report.tables import SPLITS, data_name
-from dlx.report.words import plural, value_word
+from dlx.report.words import plural
 from dlx.store import RunRecord
 
 _SHOWN_FIRST = ("test", "validation", "train")
@@ -80,7 +80,19 @@ def _metrics(compared: Sequence[Compared]) -> Html:
         return note("None of these runs has a metric.", kind="missing")
     rows = [[name, *(value_or_dash(each.run.metrics.get(name)) for each in compared)] for name in names]
     columns = [Column("metric", numbers=False), *(Column(each.label) for each in compared)]
-    return joined([table("At the best weights of each run", columns, rows), _best(compared)])
+    return joined([table(_whose(compared), columns, rows), _best(compared)])
+
+
+def _whose(compared: Sequence[Compared]) -> str:
+    """Which weights the metrics are of: a run that did not end has no best ones yet."""
+    if not any("best/step" in each.run.metrics for each in compared):
+        return "The latest values of each run"
+    latest = [
+        f"{each.label} ({' and '.join(parts)})" if "best/step" in each.run.metrics else each.label
+        for each in compared
+        if (parts := latest_parts(each.run, each.curves))
+    ]
+    return "At the best weights of each run" + (f"; the latest values of {', '.join(latest)}" if latest else "")
 
 
 def _best(compared: Sequence[Compared]) -> Html:
@@ -97,22 +109,19 @@ def _best(compared: Sequence[Compared]) -> Html:
 
 
 def _differences(compared: Sequence[Compared]) -> Html:
-    flat = [_flat(each.run.config) for each in compared]
-    keys = list(dict.fromkeys(key for each in flat for key in each))
-    differing = [key for key in keys if any(each.get(key) != flat[0].get(key) for each in flat)]
-    if not differing:
+    """What `dlx runs diff` finds in the configs."""
+    runs = [each.run for each in compared]
+    found = differing(runs)["config"]
+    if not found:
         return note("Their configs are equal.")
-    rows = [[key, *(shareable(value_word(each[key])) if key in each else "" for each in flat)] for key in differing]
+    rows = [
+        [key, *(shareable(config_word(values[run.id])) if run.id in values else "" for run in runs)]
+        for key, values in found.items()
+    ]
     columns = [Column("key", numbers=False), *(Column(each.label, numbers=False) for each in compared)]
-    same = f"; {plural(len(keys) - len(differing), 'field')} the same"
-    return table(f"{plural(len(differing), 'field')} differ{'s' if len(differing) == 1 else ''}{same}", columns, rows)
-
-
-def _flat(tree: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{inside}{key}.") if isinstance(value, Mapping) else {f"{inside}{key}": value}
-    return found
+    equal = len({key for run in runs for key in flattened(run.config)}) - len(found)
+    same = f"; {plural(equal, 'field')} the same"
+    return table(f"{plural(len(found), 'field')} differ{'s' if len(found) == 1 else ''}{same}", columns, rows)
 
 
 def _environments(compared: Sequence[Compared]) -> Html:

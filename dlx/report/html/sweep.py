@@ -96,7 +96,7 @@ def _seen(sweep: SweepRecord, importances: Mapping[str, float]) -> dict[str, tup
     best = (
         f"the best is trial {sweep.ranked[0].number} with {_scores(sweep, sweep.ranked[0])}"
         if sweep.ranked
-        else "none has completed"
+        else _none_ranked(sweep).lower()
     )
     values = f"; its values: {_values(sweep, sweep.ranked[0])}" if sweep.ranked else ""
     total = sum(max(0.0, share) for share in importances.values() if math.isfinite(share))
@@ -130,6 +130,12 @@ def _seen(sweep: SweepRecord, importances: Mapping[str, float]) -> dict[str, tup
     }
 
 
+def _none_ranked(sweep: SweepRecord) -> str:
+    """Why there is no best trial, as the pictures have it."""
+    completed = any(trial.status is Status.COMPLETED for trial in sweep.trials)
+    return "No completed trial has a finite value" if completed else "No trial has completed yet"
+
+
 def _scores(sweep: SweepRecord, trial: TrialRecord) -> str:
     return ", ".join(f"{g.metric} {value_or_dash(v)}" for g, v in zip(sweep.goals, trial.values or (), strict=False))
 
@@ -143,7 +149,7 @@ def _values(sweep: SweepRecord, trial: TrialRecord) -> str:
 
 def _best(sweep: SweepRecord) -> Html:
     if not sweep.ranked:
-        return note("No trial has completed yet.", kind="missing")
+        return note(f"{_none_ranked(sweep)}.", kind="missing")
     several = len(sweep.goals) > 1
     front = {trial.number for trial in sweep.front} if several else set()
     seeds = any(len(trial.trainings) > 1 for trial in sweep.trials)

@@ -9,7 +9,7 @@ import pytest
 
 from dlx.cli.app import main
 from dlx.cli.report import report
-from dlx.errors import CannotWriteError, DataError, UsageError
+from dlx.errors import CannotWriteError, MissingInputError, UsageError
 from dlx.store import find_run, find_sweep, open_store
 from tests.report.html.test_pages import Page
 
@@ -68,8 +68,16 @@ def test_a_run_without_weights_has_a_page_that_says_so(dlx: Callable[..., None],
     words = Page(Path("page.html").read_text(encoding="utf8")).words
     assert "diverged" in words
     assert "It could not be judged: run" in words
-    with pytest.raises(UsageError):
+    with pytest.raises(MissingInputError, match="no weights"):
         report(["lost"], split="validation")  # what was asked for in particular is not left out in silence
+
+
+def test_data_whose_name_is_no_text_is_judged_all_the_same(dlx: Callable[..., None]) -> None:
+    rows = "".join(f"{at % 7},{at % 5},{'yes' if at % 7 > 3 else 'no'}\n" for at in range(200))
+    Path("caf\udce9.csv").write_text(f"a,b,y\n{rows}")
+    dlx("train", "--data", "caf\udce9.csv", "--target", "y", "train.duration=1 epochs", "--name", "odd")
+    report(["odd"], baselines=False, out=Path("page.html"))
+    assert "caf\N{REPLACEMENT CHARACTER}.csv" in Page(Path("page.html").read_text(encoding="utf8")).words
 
 
 def test_several_runs_are_written_here(dlx: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,12 +116,16 @@ def test_what_cannot_be_is_told_in_a_sentence(dlx: Callable[..., None]) -> None:
     dlx("train", *TINY, "--name", "one")
     with pytest.raises(UsageError, match="neither a run nor a sweep"):
         report(["<b>nothing</b>"])
-    with pytest.raises(DataError, match="sex"):
+    with pytest.raises(UsageError, match="--slice sex"):
         report(["one"], slice_by=["sex"])
     with pytest.raises(UsageError, match="--slice is for the page of one run"):
         report(["one"], evaluate=False, slice_by=["sex"])
     with pytest.raises(CannotWriteError, match="it is a folder"):
         report(["one"], evaluate=False, out=Path())
+    Path("table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match=r"table\.csv is there and is no HTML page"):
+        report(["one"], evaluate=False, out=Path("table.csv"))
+    assert Path("table.csv").read_text() == "a,b\n1,2\n"
     Path("file").touch()
     with pytest.raises(CannotWriteError, match="file"):
         report(["one"], evaluate=False, out=Path("file/page.html"))

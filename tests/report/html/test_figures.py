@@ -8,6 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from dlx.evaluation.results import Importance, Reliability, Residuals
+from dlx.report.figures import style
 from dlx.report.html.curves import DRAWN, MARKED, compared_curves, run_curves
 from dlx.report.html.judgement import (
     CLASSES,
@@ -89,6 +90,35 @@ def test_runs_lie_over_each_other_by_epoch() -> None:
     assert compared_curves([("a", {}, 20)], ["validation/loss"]) is None
 
 
+def test_a_run_may_be_called_with_an_underscore() -> None:
+    drawing = compared_curves([("_under (a1)", curves(), 20), ("plain (a2)", curves(), 20)], ["validation/accuracy"])
+    assert drawing is not None
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["_under (a1)", "plain (a2)"]
+
+
+@pytest.mark.parametrize("name", ["a", "digits-mlp", "digits-mlp-with-a-long-name", "数字" * 20])
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_the_names_of_runs_do_not_run_out_of_the_picture(name: str, count: int) -> None:
+    drawing = compared_curves([(f"{name} (a1b2c3d{at})", curves(), 20) for at in range(count)], ["validation/loss"])
+    assert drawing is not None
+    with style():
+        drawing.figure.draw_without_rendering()
+        box = drawing.figure.legends[0].get_window_extent()
+    assert box.x1 <= drawing.figure.bbox.x1
+    assert box.y0 > drawing.figure.axes[0].bbox.y1
+
+
+def test_a_worse_run_of_few_evaluations_is_in_the_picture_and_one_that_diverged_is_not() -> None:
+    good = {"validation/loss": [(step, 0.05 + 0.05 / step) for step in range(1, 201)]}
+    bad = {"validation/loss": [(20 * step, 1.5 - 0.03 * step) for step in range(1, 11)]}
+    lost = {"validation/loss": [(20 * step, 1e9 * step) for step in range(1, 11)]}
+    drawing = compared_curves([("good", good, 1), ("bad", bad, 1), ("lost", lost, 1)], ["validation/loss"])
+    assert drawing is not None
+    low, high = drawing.figure.axes[0].get_ylim()
+    assert low < 0.05
+    assert 1.2 < high < 10
+
+
 def test_a_confusion_matrix_counts_and_says_what_is_confused_most() -> None:
     counts = np.array([[8, 2, 0], [1, 5, 4], [0, 0, 10]])
     drawing = confusion_matrix(counts, ["cat", "dog", "owl"])
@@ -122,13 +152,13 @@ def test_calibration_shows_bins_with_examples_only() -> None:
     bins = Reliability(
         np.linspace(0, 1, 5),
         np.array([np.nan, 0.4, np.nan, 0.9]),
-        np.array([np.nan, 0.5, np.nan, 0.6]),
+        np.array([np.nan, 0.8, np.nan, 0.6]),  # the wider gap, of few examples
         np.array([0, 10, 0, 100]),
     )
     drawing = reliability_diagram(bins, 0.28)
     assert drawing is not None
     assert drawing.seen == (
-        "expected calibration error 0.28; the widest gap: between 0.75 and 1.00 the mean confidence is 0.900 and 0.600 are right (100 examples)"
+        "expected calibration error 0.28; most of the error: between 0.75 and 1.00 the mean confidence is 0.900 and 0.600 are right (100 examples)"
     )
     assert set(drawing.hovers) == {"right 1", "count 1", "right 3", "count 3"}
     nothing = Reliability(bins.edges, bins.confidence, bins.right, np.zeros(4, int))
@@ -186,6 +216,11 @@ def test_slices_leave_out_values_that_a_trial_did_not_have_and_say_what_is_beyon
     figure = slices(points, ["lr"], (), "accuracy", maximize=True)
     assert np.isnan(np.asarray(figure.axes[0].get_lines()[0].get_xdata())).sum() == 1
     assert any("1 value beyond the axes" in text.get_text() for text in figure.findobj(Text))
+
+
+def test_slices_count_the_trials_that_they_draw() -> None:
+    figure = slices([trial(0, 0.9, lr=0.1), Point(1, {"lr": 0.2}, 0.5, "pruned")], ["lr"], (), "accuracy", maximize=True)
+    assert any(text.get_text().startswith("1 completed; best 0.9") for text in figure.findobj(Text))
 
 
 @pytest.mark.parametrize(
