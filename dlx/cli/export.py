@@ -35,7 +35,7 @@ def export(
     """Write a trained network for programs that do not know dlx: raw inputs in, outputs out, the standardization inside.
 
     safetensors: weights, config and model card as Hugging Face keeps them. stablehlo: one file for JAX on CPU, CUDA and TPU, any batch
-    size (needs dlx[export]). onnx: one file for onnxruntime and others (needs dlx[onnx]). Each is compared with dlx's own outputs first.
+    size from 1 (needs dlx[export]). onnx: one file for onnxruntime and others (needs dlx[onnx]). Each is compared with dlx's own outputs first.
     """
     from dlx.evaluation.export import export_run
     from dlx.experiment.restore import restore
@@ -69,23 +69,36 @@ def _free(place: Path, run: "RunRecord", format: Format) -> Path:
     if format != "safetensors":
         if place.is_dir():
             raise UsageError(f"--out {place} is a folder: name the file in it that is to be written")
+        beside = place.with_name(f"{place.name}.json")
+        if (there := next((path for path in (place, beside) if _has_content(path)), None)) and not _described(beside):
+            raise UsageError(f"{there} is there and is no export of dlx: choose another --out, or remove it")
         return place
     if place.is_file():
         raise UsageError(f"--out {place} is a file, and --format safetensors makes a folder: choose another --out")
-    names = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    names = {path.name for path in place.iterdir() if not _is_left_over(path)} if place.is_dir() else set()
     if others := sorted(names - {_WEIGHTS, _CONFIG, _CARD}):
         raise UsageError(f"{place} holds something else, such as {others[0]}: choose another --out")
-    if names and not _is_of(place / _CONFIG, run):
-        raise UsageError(f"{place} holds the export of another run: choose another --out, or remove it")
+    if names and _described(place / _CONFIG).get("run") != run.id:
+        raise UsageError(f"{place} holds the export of another run, or of something else: choose another --out, or remove it")
     return place
 
 
-def _is_of(config: Path, run: "RunRecord") -> bool:
-    """Whether this is the config.json of an export of that run."""
+def _is_left_over(path: Path) -> bool:
+    """Whether this is what a killed export had begun to write."""
+    return path.suffix == ".tmp" and path.name.startswith(tuple(f".{name}." for name in (_WEIGHTS, _CONFIG, _CARD)))
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _described(path: Path) -> dict[str, object]:
+    """The JSON of an export of dlx; nothing where this is none."""
     try:
-        return json.loads(config.read_text(encoding="utf-8"))["run"] == run.id
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) and str(tree.get("format")).startswith("dlx-export-") else {}
 
 
 def _write(made: "Export", place: Path) -> tuple[dict[Path, int], tuple[str, ...]]:
@@ -93,9 +106,13 @@ def _write(made: "Export", place: Path) -> tuple[dict[Path, int], tuple[str, ...
     from dlx.report.files import make_folder, whole_file
 
     make_folder(place if made.folder else place.parent)
+    if made.folder:
+        for path in filter(_is_left_over, tuple(place.iterdir())):
+            path.unlink(missing_ok=True)
     written: dict[Path, int] = {}
     kept: tuple[str, ...] = ()
-    for name, content in made.files.items():
+    # The JSON first: should this be killed, it says whose the rest is, and the next export replaces that.
+    for name, content in sorted(made.files.items(), key=lambda item: not item[0].endswith(".json")):
         path = place / name if made.folder else place.with_name(place.name + name)
         if made.folder and name == _CARD and path.exists() and path.read_bytes() != content:
             kept = (f"{path} was there and may be edited: it is kept as it is; remove it to have it written anew",)

@@ -47,11 +47,34 @@ def test_the_export_of_another_run_is_not_mixed_with_this_one(dlx, tiny, trained
     assert "holds the export of another run" in refused.err
 
 
+def test_an_export_that_was_killed_is_written_anew(dlx, trained, tmp_path, monkeypatch):
+    """Wherever that was: with nothing but a half file, or before the second or the third of the files."""
+    out = ("export", "latest", "--format", "safetensors", "--out", "mine")
+    folder, replace = tmp_path / "mine", Path.replace
+    for files in range(3):
+
+        def killed(path: Path, target: Path, files: int = files) -> Path:
+            if len([done for done in folder.iterdir() if done.suffix != ".tmp"]) == files:
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            patch.setattr(Path, "unlink", lambda *_, **__: None)  # as SIGKILL leaves it
+            assert dlx(*out).code == 130
+        assert sum(path.suffix == ".tmp" for path in folder.iterdir()) == 1
+        done = dlx(*out)
+        assert done.code == 0, done.err
+        assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+        for path in folder.iterdir():
+            path.unlink()
+
+
 def test_stablehlo_replaces_the_file_and_describes_it(dlx, trained, tmp_path):
     export = pytest.importorskip("jax.export")
     pytest.importorskip("flatbuffers", reason="StableHLO needs flatbuffers: pip install 'dlx[export]'")
     place = tmp_path / "to" / "net.stablehlo"
-    place.parent.mkdir()
+    assert dlx("export", "latest", "--format", "stablehlo", "--out", str(place)).code == 0
     place.write_text("an older one")
     done = dlx("export", "latest", "--format", "stablehlo", "--out", str(place), "--json")
     assert done.code == 0, done.err
@@ -70,6 +93,17 @@ def test_onnx_says_how_close_it_is(dlx, trained, tmp_path):
     assert done.code == 0, done.err
     assert (tmp_path / "my-digits-1.onnx").stat().st_size > 1000
     assert "of the largest one: 64 random examples, by onnxruntime" in done.out
+
+
+def test_a_file_that_is_no_export_is_left_alone(dlx, trained, tmp_path):
+    pytest.importorskip("flatbuffers", reason="StableHLO needs flatbuffers: pip install 'dlx[export]'")
+    table, beside = tmp_path / "table.csv", tmp_path / "net.json"
+    for file in (table, beside):
+        file.write_text('{"format": "mine"}')
+        refused = dlx("export", "latest", "--format", "stablehlo", "--out", str(file).removesuffix(".json"))
+        assert refused.code == 2
+        assert f"{file} is there and is no export of dlx" in refused.err
+        assert file.read_text() == '{"format": "mine"}'
 
 
 @pytest.mark.parametrize(

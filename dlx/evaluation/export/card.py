@@ -1,7 +1,7 @@
 """The model card: a README.md whose head Hugging Face reads, and whose body says what the network is, and how to use it."""
 
-import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ _PIPELINES: Final = {
     ("table", "class"): "tabular-classification",
     ("table", "number"): "tabular-regression",
 }
+_MARKUP: Final = re.compile(r"[\\`*_\[\]<>&~$]")
+"""What Markdown takes for more than a letter."""
 
 
 def model_card(trained: Trained, description: Mapping[str, Any], parameters: int) -> str:
@@ -35,20 +37,20 @@ def _front_matter(trained: Trained, description: Mapping[str, Any]) -> Iterator[
     if metrics := description["metrics"]:
         data = _text(_data_name(description))
         yield "model-index:"
-        yield f"- name: {_text(_title(trained))}"
+        yield f"- name: {_text(_title(description))}"
         yield "  results:"
         yield f"  - task: {{type: {pipeline or description['task']}}}"
         yield f"    dataset: {{name: {data}, type: {data}, split: test}}"
         yield "    metrics:"
         for name, value in metrics.items():
-            yield f"    - {{type: {_text(name.removeprefix('test/'))}, value: {json.dumps(value)}}}"
+            yield f"    - {{type: {_text(name.removeprefix('test/'))}, value: {_number(value)}}}"
     yield "---"
 
 
 def _body(trained: Trained, description: Mapping[str, Any], parameters: int) -> Iterator[str]:
     config, spec = trained.config, trained.preparation.spec
     numbers = spec.target == "number"
-    yield f"\n# {html.escape(_title(trained), quote=False)}\n"
+    yield f"\n# {_plain(_title(description))}\n"
     yield f"A network of the kind `{config.model.kind}` with {parameters:,} values, trained with dlx {description['dlx']} to {_aim(trained)}."
     yield "\n## Data\n"
     yield f"- data: {_code(_data_name(description))}" + (f", {spec.examples:,} training examples" if spec.examples else "")
@@ -100,8 +102,8 @@ def _aim(trained: Trained) -> str:
             return f"predict {_listed(spec.target_names)}"
 
 
-def _title(trained: Trained) -> str:
-    return trained.run.name or f"run {trained.run.id}"
+def _title(description: Mapping[str, Any]) -> str:
+    return description["name"] or f"run {description['run']}"
 
 
 def _data_name(description: Mapping[str, Any]) -> str:
@@ -115,6 +117,11 @@ def _listed(names: Any) -> str:
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
+def _plain(name: str) -> str:
+    """A name on one line, in which nothing is markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(name.split()))
+
+
 def _code(name: str) -> str:
     """A name out of the data, on one line and as it is: whatever it holds is no markup."""
     return f"`{' '.join(name.split()).replace('`', chr(39))}`"
@@ -122,3 +129,9 @@ def _code(name: str) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    """With a point before an exponent: YAML 1.1 takes `1e-05` for a text, and `1.0e-05` for a number."""
+    digits, exponent, rest = repr(value).partition("e")
+    return f"{digits}.0e{rest}" if exponent and "." not in digits else repr(value)

@@ -15,8 +15,11 @@ _FILES: Final = ("path", "test_path")
 
 
 def describe(trained: Trained) -> dict[str, Any]:
-    """Fit for JSON: inputs, outputs, names, the experiment, and the preprocessing of raw data. Holds no folder of this machine."""
-    return {
+    """Fit for JSON: inputs, outputs, names, the experiment, and the preprocessing of raw data. Holds no folder of this machine.
+
+    Its texts are such as UTF-8 can write: a file's name may hold bytes that are no letters.
+    """
+    tree = {
         "format": FORMAT,
         "dlx": __version__,
         "run": trained.run.id,
@@ -30,11 +33,13 @@ def describe(trained: Trained) -> dict[str, Any]:
         "experiment": portable(trained.config.model_dump(mode="json")),
         "preprocessing": dict(trained.preprocessing),
     }
+    found: dict[str, Any] = json.loads(strict_json.dumps(tree).encode("utf-8", "replace"))
+    return found
 
 
 def as_json(tree: Mapping[str, Any]) -> bytes:
     """A file of it, for people too."""
-    return (json.dumps(json.loads(strict_json.dumps(tree)), indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def task_kind(trained: Trained) -> str:
@@ -62,7 +67,7 @@ def _inputs(trained: Trained) -> dict[str, Any]:
     preparation = trained.preparation
     meaning = {
         "images": f"{preparation.color or ''} pixels from 0 to {preparation.pixel_range}, channels last".strip(),
-        "table": "rows as the encoder in `preprocessing` makes them of columns, not standardized",
+        "table": "rows as the encoder in `preprocessing` makes them of columns (docs/export.md of dlx says how), not standardized",
         "arrays": "as in the training data, not standardized",
     }[preparation.kind]
     shape = ["batch", *preparation.spec.input_shape]

@@ -113,11 +113,15 @@ def _convert(graph: Graph, values: Values, params: Params, aval: Any) -> Value:
 
 
 def _reduce(kind: str, graph: Graph, values: Values, params: Params, aval: Any) -> Value:
+    if not params["axes"]:  # ONNX would take none for all
+        return values[0]
     axes = graph.integers(params["axes"])
     return graph.node(kind, [graph.full(values[0]), axes], aval.shape, aval.dtype, {"keepdims": 0})
 
 
 def _reduce_truth(kind: str, graph: Graph, values: Values, params: Params, aval: Any) -> Value:
+    if not params["axes"]:
+        return values[0]
     numbers = graph.full(graph.cast(values[0], np.int32))
     found = graph.node(kind, [numbers, graph.integers(params["axes"])], aval.shape, np.int32, {"keepdims": 0})
     return graph.cast(found, np.bool_)

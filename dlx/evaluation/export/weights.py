@@ -27,7 +27,7 @@ def to_safetensors(trained: Trained) -> Export:
     files = {
         WEIGHTS: content,
         CONFIG: as_json(description),
-        CARD: model_card(trained, description, sum(array.size for array in arrays.values())).encode(),
+        CARD: model_card(trained, description, sum(array.size for array in arrays.values())).encode("utf-8", "replace"),
     }
     own_code = trained.config.model.kind == "python"
     notes = ("the network's own code is not part of the export: put it beside the weights",) if own_code else ()

@@ -76,6 +76,7 @@ ROWS = MappingProxyType(
         "standardize": jax.nn.standardize,
         "logsumexp": lambda x: x - jax.nn.logsumexp(x, axis=1, keepdims=True),
         "mean over the batch": lambda x: x - x.mean(0),
+        "a sum over no axis": lambda x: x + 0.5 * x.sum(axis=()) + jnp.max(x, axis=()) + jnp.any(x > 0, axis=()),
         "deviation": lambda x: x / x.std(1, keepdims=True),
         "product": lambda x: x / (2 + jnp.prod(x, 1, keepdims=True)),
         "one column": lambda x: x[:, 1:2] * x[:, -1][:, None],

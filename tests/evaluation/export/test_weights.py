@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load
 
-from dlx.evaluation.export import export_run
+from dlx.evaluation.export import Format, export_run
 from dlx.evaluation.export.card import model_card
 from dlx.evaluation.export.description import describe
 from dlx.evaluation.export.traced import own_outputs, random_inputs
@@ -120,5 +120,36 @@ def test_names_out_of_the_data_are_no_markup(trained: Callable[[str], Trained]) 
     _, head, body = card.split("---\n", 2)
     assert YAML(typ="safe").load(head)["model-index"][0]["name"] == "<b>: 'x' \"y\""
     assert "nan" not in head.lower()
-    assert "# &lt;b&gt;" in body
+    assert "\n# \\<b\\>: 'x' \"y\"\n" in body
     assert "`a'b # c`, `<script>`" in body
+
+
+@pytest.mark.parametrize("name", ["[pay](https://evil.example)", "![x](https://evil.example/p.png)", "`x` *y* _z_", "a\\b"])
+def test_the_name_of_a_run_is_a_title_without_markup(name: str, trained: Callable[[str], Trained]) -> None:
+    changed = replace(trained("linear"), run=replace(trained("linear").run, name=name))
+    (title,) = re.findall("^# (.*)$", model_card(changed, describe(changed), 5).split("---\n", 2)[2], re.MULTILINE)
+    assert re.sub(r"\\(.)", r"\1", title) == name
+    assert not re.search(r"(?<!\\)[`*_\[\]]", title.replace("\\\\", ""))
+
+
+@pytest.mark.parametrize(("value", "written"), [(1e-05, "1.0e-05"), (2.5e-07, "2.5e-07"), (1e22, "1.0e+22"), (0.25, "0.25")])
+def test_small_scores_are_numbers_for_yaml_1_1_too(value: float, written: str, trained: Callable[[str], Trained]) -> None:
+    """PyYAML, with which Hugging Face reads a card, takes `1e-05` for a text; this reader warns of it."""
+    network = trained("linear")
+    changed = replace(network, run=replace(network.run, metrics={"test/loss": value}))
+    _, head, _ = model_card(changed, describe(changed), 5).split("---\n", 2)
+    assert f"value: {written}}}" in head
+    reader = YAML(typ="safe", pure=True)
+    reader.version = (1, 1)
+    assert reader.load(head)["model-index"][0]["results"][0]["metrics"] == [{"type": "loss", "value": value}]
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx", "stablehlo"])
+def test_names_that_are_no_text_are_exported_all_the_same(format: Format, trained: Callable[[str], Trained]) -> None:
+    if format != "safetensors":
+        pytest.importorskip({"onnx": "onnx", "stablehlo": "flatbuffers"}[format])
+    network = trained("numbers")
+    data = network.config.data.model_copy(update={"path": "/data/caf\udce9.csv"})
+    made = export_run(replace(network, config=network.config.model_copy(update={"data": data})), format)
+    told = json.loads(next(content for name, content in made.files.items() if name.endswith("json")).decode())
+    assert told["experiment"]["data"]["path"] == "caf?.csv"
