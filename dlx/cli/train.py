@@ -99,15 +99,22 @@ def train(
 
 
 def _draw_scores(store: Store, run: str) -> None:
-    """Adds pictures of how the run's best weights do on what was held out to its TensorBoard events."""
+    """Adds pictures of how the run's best weights do on what was held out to its TensorBoard events.
+
+    The run is complete by then: where there can be no pictures a note says why.
+    """
     from dlx.evaluation.evaluate import evaluate, judge
     from dlx.experiment.restore import restore
+    from dlx.report.console import for_people
     from dlx.report.tensorboard import FOLDER, write_evaluation
     from dlx.store import find_run
 
-    trained = restore(find_run(store, run), store)
-    found = evaluate(trained, judge(trained), resamples=0)
-    write_evaluation(trained.run.path / FOLDER, found)
+    try:
+        trained = restore(find_run(store, run), store)
+        found = evaluate(trained, judge(trained), resamples=0)
+        write_evaluation(trained.run.path / FOLDER, found)
+    except DlxError as error:
+        for_people().print(f"note: TensorBoard has no pictures of the scores: {error}", soft_wrap=True, markup=False)
 
 
 def check_options(words: Words, name: str | None, resume: str | None, *, check: bool = False) -> None:

@@ -22,7 +22,7 @@ from dlx.errors import BusyError, CannotWriteError, MissingInputError, Status
 from dlx.events import Evaluated, Event, Finished, Notice, Started
 from dlx.report.files import make_folder
 from dlx.report.runs_export import flattened
-from dlx.store import RunRecord, Store, curves, find_run
+from dlx.store import RunRecord, RunSummary, Store, curves, find_run
 
 if TYPE_CHECKING:
     from tensorboardX.summary import Summary
@@ -58,6 +58,15 @@ def write_run(store: Store, run: RunRecord, folder: Path | None = None) -> Path:
         file.update()
         file.finish(run)
     return folder
+
+
+def write_runs(store: Store, runs: Iterable[RunSummary], folder: Path | None = None) -> None:
+    """Writes the events of each run, into its own folder or into one below `folder` that is called as the run's id.
+
+    Raises as `write_run` does.
+    """
+    for run in runs:
+        write_run(store, find_run(store, run.id), folder / run.id if folder else None)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

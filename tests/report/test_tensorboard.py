@@ -429,6 +429,33 @@ def test_dlx_train_writes_what_it_stores(dlx):
     assert {"test/accuracy", "best/validation/accuracy"} <= {each.name.tag for each in only.metric_values}
 
 
+def test_stored_runs_are_written_afterwards_each_into_a_folder_of_its_own(dlx, tmp_path):
+    with open_store() as store:
+        runs = [begin(store) for _ in range(3)]
+        for run in runs[:2]:
+            measure(store, run, 10, 20)
+            end(store, run)
+    assert dlx("runs", "export", "--format", "tensorboard", "--status", "completed", "--out", "events") == 0
+    assert {folder.name for folder in (tmp_path / "events").iterdir()} == set(runs[:2])
+    assert list(points(read(tmp_path / "events" / runs[0]), "train/loss")) == [10, 20]
+    assert dlx("runs", "export", "--format", "tensorboard", "--status", "completed") == 0
+    assert list(points(read(tmp_path / "results" / "runs" / runs[1] / "tensorboard"), "train/loss")) == [10, 20]
+    assert dlx("runs", "export", "--format", "tensorboard") == 75, "the third is in training, and may be writing its own"
+    assert dlx("runs", "export", "--format", "tensorboard", "--curves") == 2
+
+
+def test_a_run_is_complete_whatever_becomes_of_its_pictures(dlx, capsys, monkeypatch):
+    def fails(*_: Any) -> None:
+        raise CannotWriteError("events: cannot be written: No space left on device")
+
+    monkeypatch.setattr(tensorboard, "write_evaluation", fails)
+    tiny = ("digits-mlp", "train.duration=20 steps", "model.hidden=[8]")
+    assert dlx("train", *tiny, "-q", "--tensorboard", "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["status"] == "completed"
+    assert "note: TensorBoard has no pictures of the scores: events: cannot be written" in told.err
+
+
 def test_without_the_package_no_run_is_begun(dlx, monkeypatch, capsys):
     monkeypatch.setattr(tensorboard, "find_spec", lambda _: None)
     assert dlx("train", "digits-mlp", "--tensorboard") == 66
