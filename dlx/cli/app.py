@@ -61,8 +61,10 @@ def main() -> None:
     except DlxError as error:
         _tell(f"error: {error}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has left, as `head` does. Python would complain again when it flushes.
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        # The reader of our output has left, as `head` does, which Typer makes an exit. Python would complain again when it flushes.
         sys.stdout = None
         sys.exit(0)
     except Exception as error:
