@@ -50,7 +50,7 @@ def compare(
         with console.status("reading predictions") as status:
             for record in found.values():
                 status.update(f"predictions of {record.id}")
-                entries.append(Entry(record, predictions_of(record, opened, split)))
+                entries.append(Entry(record, *predictions_of(record, opened, split)))
     comparison = compare_runs(entries, metric, resamples=resamples)
     if as_json:
         print_json(comparison_json(comparison))

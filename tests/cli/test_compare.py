@@ -46,7 +46,7 @@ def test_seeds_count_as_repeats(dlx, tiny, trained):
     tree = json.loads(dlx("runs", "compare", *(run["run"] for run in runs), "--metric", "f1", "--json").out)
     assert tree["metric"] == "test/f1"
     assert tree["seeds_matter"]
-    assert [(each["name"], len(each["runs"])) for each in tree["candidates"]] == [("wide", 2), ("narrow", 2)]
+    assert [(each["name"], len(each["runs"])) for each in tree["candidates"]] == [("wide +1", 2), ("narrow +1", 2)]
     assert [each["config"] for each in tree["candidates"]] == [{"model.hidden": [32]}, {"model.hidden": [2]}]
     assert tree["candidates"][1]["difference"]["method"] == "bootstrap over examples and seeds"
     assert tree["notes"] == []
@@ -96,3 +96,33 @@ def test_numbers_of_a_real_table(dlx, tmp_path):
     assert tree["candidates"][-1]["name"] == "slow"
     assert tree["candidates"][-1]["verdict"] == "worse"
     assert any("saw the same examples prepared in another way (data.drop is" in note for note in tree["notes"])
+
+
+NET = """
+from flax import nnx
+
+
+class Net(nnx.Module):
+    def __init__(self, in_features, out_features, *, rngs):
+        size = in_features if isinstance(in_features, int) else in_features[0] * in_features[1] * in_features[2]
+        self.out = nnx.Linear(size, out_features, rngs=rngs)
+
+    def __call__(self, x):
+        return {sign}self.out(x.reshape(len(x), -1))
+"""
+
+
+def test_code_that_has_changed_is_told_and_what_it_says_is_not_kept(dlx, tiny, trained, tmp_path):
+    own = tmp_path / "net.py"
+    own.write_text(NET.format(sign=""))
+    duration = [word for word in tiny[1:] if word.startswith("train.")]
+    assert dlx("train", tiny[0], "--model", "net.py:Net", *duration, "--name", "own", "-q").code == 0
+    before = json.loads(dlx("runs", "compare", "own", "wide", "--json").out)
+    assert not any("net.py" in note for note in before["notes"])
+    own.write_text(NET.format(sign="-"))
+    assert dlx("evaluate", "own", "--no-baselines").code == 0
+    changed = json.loads(dlx("runs", "compare", "own", "wide", "--json").out)
+    assert any("net.py has changed since run" in note for note in changed["notes"])
+    assert changed["candidates"] != before["candidates"]
+    own.write_text(NET.format(sign=""))
+    assert json.loads(dlx("runs", "compare", "own", "wide", "--json").out) == before

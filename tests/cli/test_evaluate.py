@@ -79,6 +79,15 @@ def test_the_simple_models_are_fitted_once(dlx, people, monkeypatch):
     assert evaluated(dlx, "people")["baselines"] == first
 
 
+@pytest.mark.parametrize("content", ["[]", "{", "3"])
+def test_damaged_figures_of_an_earlier_evaluation_are_written_anew(dlx, people, content):
+    figures = run_folder("people") / "evaluations" / "test.json"
+    evaluated(dlx, "people", "--no-baselines")
+    figures.write_text(content)
+    evaluated(dlx, "people", "--no-baselines")
+    assert json.loads(figures.read_text())["examples"] == 60
+
+
 def test_slices_are_the_examples_with_a_value(dlx, people):
     whole = evaluated(dlx, "people", "--slice", "city", "--no-baselines")
     sizes = {each["value"]: each["examples"] for each in whole["slices"]}

@@ -98,6 +98,14 @@ def test_rows_are_named_by_the_file_and_their_reasons_come_first():
     assert "in brackets" not in shown(made())
 
 
+def test_of_labels_it_is_said_which_one_is_explained_and_what_is_counted():
+    example = Example(3, 2.5, "a", "b", 0.75, columns={"age": "61"}, file_row=17, because={"age": -0.25}, explained="sun")
+    text = shown(made(target="labels", worst=(example,)), 150)
+    assert "sun: age=61 (-0.25)" in text
+    assert "of 30 labels of examples that it holds for 93% to 100% probable (97.0% on average) 90.0% are there" in text
+    assert "sun: " not in shown(made(worst=(example,)))
+
+
 def test_in_a_narrow_window_a_row_is_a_line():
     example = Example(3, 2.5, "a", "b", 0.75, columns={"a column with a name of some length": "some words"}, file_row=17)
     assert "a column with a name of some length=some words" in shown(made(worst=(example,)), 50).replace("\n", " ")
