@@ -13,9 +13,11 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load
 
+from dlx.errors import RunFailedError
 from dlx.evaluation.export import Format, export_run
 from dlx.evaluation.export.card import model_card
 from dlx.evaluation.export.description import describe
+from dlx.evaluation.export.exported import compared
 from dlx.evaluation.export.traced import own_outputs, random_inputs
 from dlx.experiment.restore import Trained
 
@@ -153,3 +155,11 @@ def test_names_that_are_no_text_are_exported_all_the_same(format: Format, traine
     made = export_run(replace(network, config=network.config.model_copy(update={"data": data})), format)
     told = json.loads(next(content for name, content in made.files.items() if name.endswith("json")).decode())
     assert told["experiment"]["data"]["path"] == "caf?.csv"
+
+
+@pytest.mark.parametrize("wrong", [lambda own: own * [1, 0], lambda own: own * 1.04, lambda own: own * np.nan])
+def test_outputs_of_another_network_are_refused_whatever_their_units(wrong):
+    own = np.array([[2e6, 1.0], [-1e6, 0.5]])
+    assert compared("NumPy", own * (1 + 1e-6), own, precision="float32").difference == pytest.approx(1e-6, rel=1e-3)
+    with pytest.raises(RunFailedError, match="computes something else"):
+        compared("NumPy", wrong(own), own, precision="float32")
