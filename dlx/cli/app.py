@@ -67,6 +67,8 @@ def main() -> None:
         # The reader of our output has left, as `head` does, which Typer makes an exit. Python would complain again when it flushes.
         sys.stdout = None
         sys.exit(0)
+    except KeyboardInterrupt:  # a second one, while the first one's work was being put in order
+        sys.exit(130)
     except Exception as error:
         _tell(f"error: {type(error).__name__}: {error} (this should not happen; `dlx -v ...` shows where)")
         sys.exit(1)

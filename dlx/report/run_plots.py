@@ -58,14 +58,15 @@ def confusion_plots(folder: Path) -> Iterator[RenderableType]:
         if not path.is_file():
             continue
         try:
-            found = _confusion(json.loads(path.read_text(encoding="utf8")))
+            tree = json.loads(path.read_text(encoding="utf8"))
+            found = _confusion(tree)
         except (OSError, ValueError) as error:
             yield escape(f"{path}: no evaluation can be read there ({error}); `dlx evaluate` writes it anew")
             return
         if found is not None:
-            yield escape(
-                f"confusion on {split}: truth in rows, prediction in columns, {plural(int(found.counts.sum()), 'example')}"
-            )
+            examples = plural(int(found.counts.sum()), "example")
+            weights = f" of the weights of step {tree['step']}" if "step" in tree else ""  # a resumed run may have better ones
+            yield escape(f"confusion on {split}{weights}: truth in rows, prediction in columns, {examples}")
             yield found
         return
 

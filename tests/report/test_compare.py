@@ -74,6 +74,8 @@ def test_several_candidates_and_seeds() -> None:
     others = (candidate("b", 0.95, of_seeds), candidate("c", 0.96, replace(of_seeds, p_corrected=0.4), "unclear"))
     found = compared(best, *others, seeds_matter=True)
     assert answer(found) == "a is better than b; no difference to c that these 360 test examples and 4 seeds can show"
+    alike = compared(best, *(replace(each, verdict="unclear") for each in others), seeds_matter=True)
+    assert answer(alike) == "no difference between a and any of b, c that these 360 test examples and 4 seeds can show"
     lines = printed(found)
     assert lines[0].split()[2:6] == ["test/accuracy", "sd", "over", "seeds"]
     assert "0.0141" in lines[1]

@@ -221,7 +221,8 @@ def _worst(evaluation: Evaluation) -> Html:
 
 def _reasons(example: Example) -> str:
     """The columns that its prediction depends on most, with what each adds to the output (integrated gradients)."""
-    return ", ".join(f"{_cut(name)} {added:+.2g}" for name, added in list((example.because or {}).items())[:REASONS])
+    added = ", ".join(f"{_cut(name)} {value:+.2g}" for name, value in list((example.because or {}).items())[:REASONS])
+    return f"{example.explained}: {added}" if example.explained else added
 
 
 def _card(example: Example, split: str, side: int) -> Html:
