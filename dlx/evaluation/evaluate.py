@@ -116,7 +116,6 @@ def evaluate(
         importance=weights,
         warnings=warnings,
         seconds=seconds,
-        extra={},
     )
 
 

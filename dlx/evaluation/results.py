@@ -149,8 +149,6 @@ class Evaluation:
     """One sentence each: drifted inputs, classes without an example."""
     seconds: Mapping[str, float]
     """By phase."""
-    extra: Mapping[str, Any]
-    """What else the task tells; empty for classes, labels and numbers."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,6 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "importance": [{"column": i.column, "mean": i.mean, "deviation": i.deviation} for i in evaluation.importance],
         "warnings": list(evaluation.warnings),
         "seconds": dict(evaluation.seconds),
-        **evaluation.extra,
     }
 
 

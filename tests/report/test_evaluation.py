@@ -46,7 +46,6 @@ def made(classes: int = 2, **changes: object) -> Evaluation:
         importance=(),
         warnings=("age: far [bold]away",),
         seconds={},
-        extra={},
     )
     return replace(evaluation, **changes)
 

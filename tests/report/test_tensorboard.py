@@ -487,7 +487,6 @@ def evaluation(classes: Sequence[str] = HOSTILE, worst: tuple[Example, ...] = ()
         importance=(),
         warnings=(),
         seconds={},
-        extra={},
     )
 
 

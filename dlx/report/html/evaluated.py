@@ -82,13 +82,7 @@ def _scores(evaluation: Evaluation) -> Html:
     ]
     beside_it = ", beside simple models fitted to the same data" if evaluation.baselines else ""
     shade = [at for at, name in enumerate(overall) if name == evaluation.headline]
-    return joined([table(f"The network{beside_it}", columns, rows, shade), *_extra(evaluation)])
-
-
-def _extra(evaluation: Evaluation) -> Iterator[Html]:
-    plain = [(str(key), str(value)) for key, value in evaluation.extra.items() if isinstance(value, str | int | float)]
-    if plain:
-        yield facts(plain)
+    return table(f"The network{beside_it}", columns, rows, shade)
 
 
 def _each(evaluation: Evaluation) -> Html:

@@ -149,7 +149,6 @@ def evaluation(**changed: Any) -> Evaluation:
         "importance": (),
         "warnings": (),
         "seconds": {"predict": 0.2},
-        "extra": {},
     }
     return Evaluation(**(fields | changed))
 
