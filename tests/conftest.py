@@ -3,11 +3,17 @@
 import os
 import signal
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# XLA reads its flags when the first test starts it, which may be before dlx could set them (`engine.configure`). Then this process would
+# sum in another order than those that tests start, which inherit the flags.
+if version("jax").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
 
 
 @pytest.fixture(scope="session")
