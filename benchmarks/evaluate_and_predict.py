@@ -33,11 +33,11 @@ BLOCK = 100_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--fashion", type=Path, help="the folder with fashion-mnist's four files; without it evaluate is left out"
+        "--fashion", type=absolute, help="the folder with fashion-mnist's four files; without it evaluate is left out"
     )
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="a file for the JSON object too")
+    parser.add_argument("--out", type=absolute, help="a file for the JSON object too")
     options = parser.parse_args()
     found: dict[str, Any] = {"processor": processor()}
     with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +48,11 @@ def main() -> None:
     publish(found, options.out)
 
 
+def absolute(path: str) -> Path:
+    """A path that stays right in another folder."""
+    return Path(path).absolute()
+
+
 def dlx(*words: str) -> subprocess.CompletedProcess[str]:
     """A whole command in a new process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -55,7 +60,7 @@ def dlx(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def evaluate(recipe: str, folder: Path, repeats: int) -> dict[str, Any]:
-    dlx("train", recipe, f"data.path={folder.absolute()}", "train.duration=1 epochs", "--name", recipe, "-q")
+    dlx("train", recipe, f"data.path={folder}", "train.duration=1 epochs", "--name", recipe, "-q")
     phases: list[dict[str, float]] = []
     walls: list[float] = []
     for number in range(repeats + 1):  # the first one compiles
