@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import os
-import signal
 import sys
 
 from dlx.cli.app import main
@@ -17,8 +16,6 @@ def command() -> None:
     none; `engine.configure` switches that on again.
     """
     gc.disable()
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # so that files under a temporary name are taken away first
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         main()
         code: str | int | None = 0

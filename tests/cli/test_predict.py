@@ -2,10 +2,7 @@
 
 import io
 import json
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -165,26 +162,3 @@ def test_images_of_another_size_are_told(dlx, trained):
     for name, size in (("a.png", (8, 8)), ("b.png", (20, 30))):
         Image.new("L", size).save(f"new/{name}")
     assert "1 image of another size than training's" in dlx("predict", "digits", "--data", "new").err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_leaves_no_half_file(people, number):
-    """The data is a pipe that has more to give: the command waits in the middle of its work."""
-    command = [sys.executable, "-m", "dlx", "predict", "people", "--data", "-", "--out", "said.csv"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        row = people.head(1).to_csv(index=False).encode().splitlines(keepends=True)
-        process.stdin.write(row[0] + row[1] * 2_000_000)
-        process.stdin.flush()
-        deadline = time.monotonic() + 60
-        while not (half := [path for path in Path().iterdir() if "said.csv" in path.name]) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert half
-        process.send_signal(number)
-        assert process.wait(timeout=60) == 128 + number
-    finally:
-        process.kill()
-        process.stdin.close()
-        process.wait()
-    assert not [path for path in Path().iterdir() if "said.csv" in path.name]
