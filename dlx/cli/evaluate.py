@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,16 +25,8 @@ def evaluate(
         str | None,
         typer.Option("--data", metavar="PATH", help="New data with the run's columns, target included, in place of its own."),
     ] = None,
-    split: Annotated[
-        Literal["test", "validation", "train", "all"] | None,
-        typer.Option("--split", help="The part of the run's own data. Without it test, or what there is."),
-    ] = None,
-    slice_by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--slice", metavar="COLUMN[:N]", help="The metrics by a column's values, or by N intervals of it (repeatable)."
-        ),
-    ] = None,
+    split: options.Split = None,
+    slice_by: options.SliceBy = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="What each column is worth; for images, the pixels that were looked at.")
     ] = False,
@@ -42,7 +34,7 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, metavar="N", help="Resamples behind the 95 % intervals; 0 for none.")
     ] = 1000,
-    baselines: Annotated[bool, typer.Option(help="Also what simple models reach on the same examples.")] = True,
+    baselines: options.Baselines = True,
     store: options.Store = None,
     as_json: options.AsJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="All classes and mistakes, and tracebacks.")] = False,

@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,3 +31,14 @@ Target = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="net.py:Net", help="Your own Flax NNX network.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, a name, or `latest`.")]
+Split = Annotated[
+    Literal["test", "validation", "train", "all"] | None,
+    typer.Option("--split", help="The part of the run's own data. Without it test, or what there is."),
+]
+SliceBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice", metavar="COLUMN[:N]", help="The metrics by a column's values, or by N intervals of it (repeatable)."
+    ),
+]
+Baselines = Annotated[bool, typer.Option(help="Also what simple models reach on the same examples.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -55,15 +55,9 @@ def report(
     evaluate: Annotated[
         bool, typer.Option(help="Judge the run's best weights for its page. Without it the page has what the store has.")
     ] = True,
-    split: Annotated[
-        Literal["test", "validation", "train", "all"] | None,
-        typer.Option("--split", help="The part of the run's own data to judge. Without it test, or what there is."),
-    ] = None,
-    slice_by: Annotated[
-        list[str] | None,
-        typer.Option("--slice", metavar="COLUMN[:N]", help="The metrics by a column's values, or by N intervals (repeatable)."),
-    ] = None,
-    baselines: Annotated[bool, typer.Option(help="Also what simple models reach on the same examples.")] = True,
+    split: options.Split = None,
+    slice_by: options.SliceBy = None,
+    baselines: options.Baselines = True,
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:

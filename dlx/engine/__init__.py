@@ -1,5 +1,6 @@
 """Lanes, programs, cohorts: the numerics that every command shares."""
 
+from dlx.engine.checkpoint import named_leaves as named_leaves
 from dlx.engine.checkpoint import newest_checkpoint as newest_checkpoint
 from dlx.engine.checkpoint import newest_step as newest_step
 from dlx.engine.checkpoint import read_weights as read_weights
@@ -14,6 +15,7 @@ from dlx.engine.cohort import save_lanes as save_lanes
 from dlx.engine.feed import make_feed as make_feed
 from dlx.engine.forward import Forward as Forward
 from dlx.engine.forward import predict as predict
+from dlx.engine.forward import predict_prepared as predict_prepared
 from dlx.engine.forward import weights_template as weights_template
 from dlx.engine.lanes import register_configs as register_configs
 from dlx.engine.lanes import stack as stack

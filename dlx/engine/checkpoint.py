@@ -41,7 +41,7 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes atomically and durably, then removes all but the newest `KEPT`. Raises `CannotWriteError`."""
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.tree)}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(checkpoint.tree)}
     header = {
         "format": FORMAT,
         "state": json.dumps({"step": checkpoint.step, "numbers": checkpoint.numbers, "pending": checkpoint.pending}),
@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
 
 def _shaped(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
     """The arrays as a pytree like `template`, whose leaves have one more leading axis (the lanes)."""
-    wanted = {name: (tuple(leaf.shape[1:]), leaf.dtype) for name, leaf in _named(template)}
+    wanted = {name: (tuple(leaf.shape[1:]), leaf.dtype) for name, leaf in named_leaves(template)}
     for name, (shape, dtype) in wanted.items():
         if name not in arrays or (arrays[name].shape, arrays[name].dtype) != (shape, dtype):
             found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "none"
@@ -162,9 +162,10 @@ def _shaped(arrays: Mapping[str, np.ndarray], template: Any, path: Path) -> Any:
     return jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in wanted])
 
 
-def _named(tree: Any) -> list[tuple[str, Any]]:
+def named_leaves(tree: Any, separator: str = "/") -> list[tuple[str, Any]]:
+    """The leaves of a pytree with their places in it, such as `0/learner/params/hidden/0/kernel`."""
     return [
-        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        (jax.tree_util.keystr(path, simple=True, separator=separator), leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     ]
 

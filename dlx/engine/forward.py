@@ -24,12 +24,13 @@ AHEAD = 2
 
 def predict(task: Task, config: Experiment, learner: LearnerState, scaling: Scaling, inputs: jax.Array) -> jax.Array:
     """What the network says of raw inputs (b, ...): (b, outputs) logits, or numbers in the data's own units. To be traced."""
-    return task.predict(
-        config,
-        learner,
-        standardized(inputs, jnp.asarray(scaling.mean), jnp.asarray(scaling.inverse_std)),
-        step_key(config.train.seed, "evaluate", 0),
-    )
+    prepared = standardized(inputs, jnp.asarray(scaling.mean), jnp.asarray(scaling.inverse_std))
+    return predict_prepared(task, config, learner, prepared)
+
+
+def predict_prepared(task: Task, config: Experiment, learner: LearnerState, inputs: jax.Array) -> jax.Array:
+    """`predict` of inputs that are standardized already."""
+    return task.predict(config, learner, inputs, step_key(config.train.seed, "evaluate", 0))
 
 
 def weights_template(task: Task, config: Experiment, input_shape: tuple[int, ...], target: np.ndarray) -> LearnerState:

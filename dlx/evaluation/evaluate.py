@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Judged:
     """The run's own data, if that is what was judged."""
     notices: tuple[str, ...]
     seconds: Mapping[str, float]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the examples."""
+        return fingerprint_of(self.part.inputs, self.part.targets)
 
 
 def judge(trained: Trained, *, split: str | None = None, data: str | None = None) -> Judged:
@@ -138,7 +144,7 @@ def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
     if judged.dataset is None or trained.changed:
         return
     write_predictions(trained.run.path, _predictions(trained, judged))
-    tree = {**evaluation_json(evaluation), "fingerprint": _fingerprint(judged), "checkpoint": trained.digest}
+    tree = {**evaluation_json(evaluation), "fingerprint": judged.fingerprint, "checkpoint": trained.digest}
     tree["baselines"] = tree["baselines"] or _kept(trained, judged)  # they were left out, and are as good as before
     engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode("utf-8", "backslashreplace"))
 
@@ -210,7 +216,7 @@ def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) ->
     reference = None if moments is None else (moments.mean - scaling.mean) * scaling.inverse_std
 
     def network(learner: LearnerState, inputs: jax.Array) -> jax.Array:
-        return trained.task.predict(trained.config, learner, inputs, engine.step_key(trained.config.train.seed, "evaluate", 0))
+        return engine.predict_prepared(trained.task, trained.config, learner, inputs)
 
     bound = jax.tree_util.Partial(network, trained.learner)
     methods = METHODS if images else METHODS[-1:]
@@ -237,14 +243,10 @@ def _predictions(trained: Trained, judged: Judged) -> Predictions:
         spec.target,
         spec.classes or spec.target_names,
         judged.split,
-        _fingerprint(judged),
+        judged.fingerprint,
         trained.digest,
         trained.step,
     )
-
-
-def _fingerprint(judged: Judged) -> str:
-    return fingerprint_of(judged.part.inputs, judged.part.targets)
 
 
 def _figures_file(trained: Trained, judged: Judged) -> Path:
@@ -257,5 +259,5 @@ def _kept(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str, float]]
         tree = json.loads(_figures_file(trained, judged).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # none, or a damaged one, which is written anew
-    known = isinstance(tree, dict) and tree.get("fingerprint") == _fingerprint(judged)
+    known = isinstance(tree, dict) and tree.get("fingerprint") == judged.fingerprint
     return tree.get("baselines", {}) if known else {}

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dlx.evaluation.results import Evaluation, Example, Measure
+from dlx.report.confusion import confused_pairs
 from dlx.report.tables import fitted, grid
 from dlx.report.terminal_picture import Pictures, can_show, heat
 from dlx.report.words import number, plural
@@ -95,7 +96,7 @@ def _overall(evaluation: Evaluation, names: Sequence[str]) -> Table:
         table.add_column("95 % interval")
     for name in names:
         measure = evaluation.scores.overall[name]
-        cells = [_value(measure), _interval(measure)]
+        cells = [_value(measure), interval(measure)]
         table.add_row(name, *cells[: 1 + bool(evaluation.resamples)])
     return table
 
@@ -125,16 +126,13 @@ def _each(evaluation: Evaluation, *, verbose: bool) -> Table:
 
 def _mistakes(confusion: np.ndarray, classes: Sequence[str], most: int | None) -> Iterator[str]:
     """Which class is taken for which, the most frequent first."""
-    counts = confusion.copy()
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[: np.count_nonzero(counts)]
-    if not len(order):
+    pairs = confused_pairs(confusion)
+    if not pairs:
         return
-    pairs = [np.unravel_index(place, counts.shape) for place in order.tolist()]
-    said = [f"{escape(classes[true])} for {escape(classes[guess])} ({counts[true, guess]:,})" for true, guess in pairs[:most]]
-    left = int(sum(counts[pair] for pair in pairs[len(said) :]))
+    said = [f"{escape(classes[true])} for {escape(classes[guess])} ({count:,})" for true, guess, count in pairs[:most]]
+    left = sum(count for *_, count in pairs[len(said) :])
     more = f", others ({left:,})" if left else ""
-    yield f"mistakes ({counts.sum():,}): took {', '.join(said)}{more}"
+    yield f"mistakes ({sum(count for *_, count in pairs):,}): took {', '.join(said)}{more}"
 
 
 def _calibration(evaluation: Evaluation, *, verbose: bool) -> Iterator[RenderableType]:
@@ -197,7 +195,7 @@ def _slices(evaluation: Evaluation) -> Table:
     for each in evaluation.slices:
         first, *rest = (each.overall[name] for name in shown)
         table.add_row(
-            escape(each.column), escape(each.value), f"{each.examples:,}", _value(first), _interval(first), *map(_value, rest)
+            escape(each.column), escape(each.value), f"{each.examples:,}", _value(first), interval(first), *map(_value, rest)
         )
     return table
 
@@ -276,5 +274,8 @@ def _value(measure: Measure) -> str:
     return "undefined" if np.isnan(measure.value) else number(measure.value)
 
 
-def _interval(measure: Measure) -> str:
-    return "" if measure.low is None or measure.high is None else f"{number(measure.low)} to {number(measure.high)}"
+def interval(measure: Measure) -> str:
+    """`0.973 to 0.989`; nothing where none was drawn, or the metric is not defined."""
+    if measure.low is None or measure.high is None or np.isnan(measure.low) or np.isnan(measure.high):
+        return ""
+    return f"{number(measure.low)} to {number(measure.high)}"

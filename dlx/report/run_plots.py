@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from dlx.report.confusion import confused_pairs
 from dlx.report.terminal_plot import WIDEST, TerminalPlot
 from dlx.report.words import plural, printable
 from dlx.store import RunSummary
@@ -105,17 +105,11 @@ class ConfusionPlot:
         return line
 
     def _worst(self) -> Iterator[Text]:
-        wrong = np.where(np.eye(len(self.classes), dtype=bool), 0, self.counts)
         rights, every = int(np.trace(self.counts)), int(self.counts.sum())
         yield _row(
             f"{rights:,} of {every:,} right; for a matrix of {len(self.classes)} classes there is no room here, the most confused:"
         )
-        order = np.argsort(-wrong, axis=None, kind="stable").tolist()
-        pairs = ((index // len(self.classes), index % len(self.classes)) for index in order)
-        for truth, predicted in islice(pairs, _PAIRS):
-            count = int(wrong[truth, predicted])
-            if not count:
-                return
+        for truth, predicted, count in confused_pairs(self.counts, _PAIRS):
             share = 100 * count / int(self.counts[truth].sum())
             yield _row(
                 f"{count:>7,}  {self.classes[truth]} taken for {self.classes[predicted]} ({share:.1f} % of {self.classes[truth]})"

@@ -129,10 +129,8 @@ def parallel_coordinates(
     title = f"Searched values and {short(monitor, 32)}"
     with style():
         done = _completed(points)
-        if not done:
-            return _empty(title, _none_completed(points))
-        if not keys:
-            return _empty(title, "No value is searched.")
+        if why := _nothing_by_value(done, points, keys):
+            return _empty(title, why)
         figure, axes = new_axes(max(8, 1.5 * len(keys) + 3), 6)
         verticals = [_vertical([point.params.get(key, math.nan) for point in done], log=key in log) for key in keys]
         values = np.array([_value(point) for point in done], float)
@@ -245,10 +243,8 @@ def slices(points: Sequence[Point], keys: Sequence[str], log: Collection[str], m
     title = f"{short(monitor)} by each searched value"
     with style():
         done = _completed(points)
-        if not done:
-            return _empty(title, _none_completed(points))
-        if not keys:
-            return _empty(title, "No value is searched.")
+        if why := _nothing_by_value(done, points, keys):
+            return _empty(title, why)
         rows = math.ceil(len(keys) / SLICES_ACROSS)
         figure = new_figure(9, 1.1 + 2.3 * rows)
         panels = figure.subplots(rows, SLICES_ACROSS, squeeze=False, sharey=True).ravel()
@@ -504,6 +500,13 @@ def _counts(points: Iterable[Point]) -> str:
     """`90 completed, 8 diverged`, the most frequent first."""
     counts = sorted(Counter(short(point.status) for point in points).items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {status}" for status, count in counts)
+
+
+def _nothing_by_value(done: Sequence[Point], points: Sequence[Point], keys: Sequence[str]) -> str:
+    """Why there is nothing to draw by searched values; empty where there is something."""
+    if not done:
+        return _none_completed(points)
+    return "" if keys else "No value is searched."
 
 
 def _none_completed(points: Sequence[Point]) -> str:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from safetensors.numpy import load, save
 
+from dlx.engine import named_leaves
 from dlx.evaluation.export.card import model_card
 from dlx.evaluation.export.description import as_json, describe
 from dlx.evaluation.export.exported import Export, compared
@@ -36,18 +37,15 @@ def to_safetensors(trained: Trained) -> Export:
 
 def named_weights(learner: LearnerState) -> dict[str, np.ndarray]:
     """Parameters and running statistics by their place in the network, with dots between its parts."""
-    return {name: np.asarray(leaf, order="C") for tree in (learner.params, learner.rest) for name, leaf in _named(tree)}
+    return {
+        name: np.asarray(leaf, order="C") for tree in (learner.params, learner.rest) for name, leaf in named_leaves(tree, ".")
+    }
 
 
 def _filled(learner: LearnerState, arrays: dict[str, np.ndarray]) -> LearnerState:
     """A learner of the same shape whose weights are those of the file."""
     params, rest = (
-        jax.tree.unflatten(jax.tree.structure(tree), [arrays[name] for name, _ in _named(tree)])
+        jax.tree.unflatten(jax.tree.structure(tree), [arrays[name] for name, _ in named_leaves(tree, ".")])
         for tree in (learner.params, learner.rest)
     )
     return learner._replace(params=params, rest=rest)
-
-
-def _named(tree: object) -> list[tuple[str, np.ndarray]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]

@@ -21,7 +21,7 @@ import numpy as np
 
 from dlx.evaluation.metrics.calibration import BINS, bins, negative_log, reliability, softmax
 from dlx.evaluation.metrics.ranking import Curves, curves
-from dlx.evaluation.metrics.weighted import Groups, Sums, Term, mean_of_defined, on_all_cores, ratio
+from dlx.evaluation.metrics.weighted import Groups, Sums, Term, mean_of_defined, of_counts, on_all_cores, ratio
 from dlx.evaluation.results import Reliability, Residuals
 
 
@@ -65,11 +65,7 @@ class Classes:
         """Overall (b,) and of each class (b, classes)."""
         right, positive, guessed = sums["true_positive"], sums["positive"], sums["guessed"]
         n = sums["examples"]
-        each = {
-            "precision": ratio(right, guessed),
-            "recall": ratio(right, positive),
-            "f1": ratio(2 * right, positive + guessed),
-        }
+        each = of_counts(right, positive, guessed)
         correct = right.sum(-1)
         overall = {"accuracy": correct / n}
         for place, k in enumerate(self.top_k):

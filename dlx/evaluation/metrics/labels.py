@@ -19,7 +19,7 @@ import numpy as np
 
 from dlx.evaluation.metrics.calibration import BINS, bins, negative_log, reliability, sigmoid
 from dlx.evaluation.metrics.ranking import Curves, curves, label_rankings
-from dlx.evaluation.metrics.weighted import BLOCK, Sums, Term, mean_of_defined, on_all_cores, ratio
+from dlx.evaluation.metrics.weighted import BLOCK, Sums, Term, mean_of_defined, of_counts, on_all_cores, ratio
 from dlx.evaluation.results import Reliability, Residuals
 
 
@@ -57,11 +57,7 @@ class Labels:
         """Overall (b,) and of each label (b, labels)."""
         right, positive, guessed = sums["true_positive"], sums["positive"], sums["guessed"]
         n = sums["examples"]
-        each = {
-            "precision": ratio(right, guessed),
-            "recall": ratio(right, positive),
-            "f1": ratio(2 * right, positive + guessed),
-        }
+        each = of_counts(right, positive, guessed)
         overall = {
             "f1": np.nan_to_num(ratio(2 * right.sum(-1), (positive + guessed).sum(-1))),
             "f1_macro": np.nan_to_num(mean_of_defined(each["f1"])),

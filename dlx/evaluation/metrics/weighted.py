@@ -141,3 +141,12 @@ def mean_of_defined(values: np.ndarray, weights: np.ndarray | None = None) -> np
     defined = ~np.isnan(values)
     shares = defined if weights is None else defined * weights
     return ratio((np.where(defined, values, 0.0) * shares).sum(-1), shares.sum(-1))
+
+
+def of_counts(right: np.ndarray, positive: np.ndarray, guessed: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 of each class or label, from its true positives, positives and guesses (b, k)."""
+    return {
+        "precision": ratio(right, guessed),
+        "recall": ratio(right, positive),
+        "f1": ratio(2 * right, positive + guessed),
+    }

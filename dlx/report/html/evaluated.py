@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dlx.evaluation.results import Evaluation, Example, Measure, Slice
+from dlx.report.confusion import confused_pairs
+from dlx.report.evaluation import interval
 from dlx.report.html.blocks import Column, beside, facts, folded, note, table
-from dlx.report.html.judgement import confused_pairs, confusion_matrix, importance_bars, reliability_diagram, residual_plot
+from dlx.report.html.judgement import confusion_matrix, importance_bars, reliability_diagram, residual_plot
 from dlx.report.html.markup import EMPTY, Content, Html, joined, shareable, tag
 from dlx.report.html.page import Section
 from dlx.report.html.picture import fitting_side, heat, png
@@ -40,13 +42,6 @@ def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
 def measured(measure: Measure) -> str:
     """The value, or a dash where it is not defined."""
     return value_or_dash(measure.value)
-
-
-def interval(measure: Measure) -> str:
-    """`0.973 to 0.989`, nothing where none was drawn."""
-    if measure.low is None or measure.high is None or math.isnan(measure.low) or math.isnan(measure.high):
-        return ""
-    return f"{number(measure.low)} to {number(measure.high)}"
 
 
 def value_or_dash(value: float | None) -> str:

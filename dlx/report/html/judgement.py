@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from dlx.evaluation.results import Importance, Reliability, Residuals
+from dlx.report.confusion import confused_pairs
 from dlx.report.figures import BLACK, BLUE, GREY, SMALL, VERMILLION, dressed, new_axes, new_figure, short, style
 from dlx.report.html.picture import ON_COLOR, Drawing
 from dlx.report.words import number, plural
@@ -68,14 +69,6 @@ def worst_classes(counts: np.ndarray) -> list[int]:
         return list(range(len(counts)))
     errors = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
     return sorted(np.argsort(-errors, kind="stable")[:CLASSES].tolist())
-
-
-def confused_pairs(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:
-    """The most frequent errors as (true, predicted, count)."""
-    off = counts - np.diag(np.diag(counts))
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    pairs = [(int(at // len(counts)), int(at % len(counts))) for at in order]
-    return [(true, guessed, int(off[true, guessed])) for true, guessed in pairs if off[true, guessed] > 0]
 
 
 def reliability_diagram(bins: Reliability, ece: float | None) -> Drawing | None:
