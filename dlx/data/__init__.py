@@ -10,10 +10,13 @@ from dlx.data.dataset import Dataset as Dataset
 from dlx.data.dataset import Part as Part
 from dlx.data.dataset import Scaling as Scaling
 from dlx.data.dataset import Spec as Spec
+from dlx.data.dataset import Supervision as Supervision
 from dlx.data.dataset import TargetKind as TargetKind
 from dlx.data.incoming import stream as stream
 from dlx.data.labelled import read_labelled as read_labelled
+from dlx.data.order import Order as Order
 from dlx.data.order import batch_rows as batch_rows
+from dlx.data.order import evaluation_rows as evaluation_rows
 from dlx.data.order import some_rows as some_rows
 from dlx.data.preparation import Preparation as Preparation
 

@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dlx.data.order import SHUFFLED, Order
+from dlx.errors import UsageError
+
 if TYPE_CHECKING:  # pandas takes as long to import as a digits run takes
     import pandas as pd
 
-TargetKind = Literal["class", "labels", "number"]
-"""What is predicted: one class of several, any number of 0/1 labels, or one or several numbers."""
+Supervision = Literal["class", "labels", "number"]
+"""What is predicted of one example: one class of several, any number of 0/1 labels, or one or several numbers."""
+TargetKind = Supervision | Literal["tokens", "none"]
+"""What comes with an example: what is predicted of it, or a sequence of tokens, or nothing."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Examples and what is to be predicted of them, row by row.
 
-    `inputs` is (n, height, width, channels) uint8 for images, (n, columns) float32 for rows, (n, ...) float32 else.
-    `targets` is (n,) int32 for classes, (n, labels) float32 of 0 and 1, or (n, numbers) float32 in the data's own units.
+    `inputs` is (n, height, width, channels) uint8 for images, (n, columns) float32 for rows, (n, length) int32 for tokens, (n, ...)
+    float32 else. `targets` is (n,) int32 for classes, (n, labels) float32 of 0 and 1, (n, numbers) float32 in the data's own
+    units, (n, length) int32 for tokens, or (n, 0) float32 for nothing. Shorter sequences of tokens end in zeros.
     """
 
     inputs: np.ndarray
@@ -70,7 +76,7 @@ class Spec:
     """The shape of one example: (height, width, channels), (columns,), or what the source has."""
     target: TargetKind
     outputs: int
-    """How many classes, labels or numbers."""
+    """How many classes, labels or numbers; of tokens how many different ones there are; 0 for nothing."""
     classes: tuple[str, ...]
     """The names of the classes or labels; empty for numbers."""
     class_counts: tuple[int, ...]
@@ -83,6 +89,29 @@ class Spec:
     """Standard deviation of each number over the training part, never 0; empty for classes and labels."""
     examples: int
     """Rows of the training part."""
+    tokens: int = 0
+    """How many different tokens the inputs are made of; 0 for inputs that are numbers."""
+    target_length: int = 0
+    """Tokens of one target; 0 for other targets."""
+
+    @property
+    def supervision(self) -> Supervision:
+        """What is predicted of one example. Raises `UsageError` for data in which nothing is, but a sequence."""
+        if self.target in ("tokens", "none"):
+            what = "sequences of tokens" if self.target == "tokens" else "nothing"
+            raise UsageError(f"the data has {what} to predict: this needs a class, labels or numbers of each example")
+        return self.target
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of one example's target."""
+        match self.target:
+            case "class":
+                return ()
+            case "tokens":
+                return (self.target_length,)
+            case "labels" | "number" | "none":
+                return (self.outputs,)
 
 
 @dataclass(frozen=True)
@@ -101,3 +130,5 @@ class Dataset:
     """Fit for JSON: everything that turns new raw data into the same inputs, and outputs into names."""
     report: tuple[str, ...]
     """One plain sentence for each thing that was inferred, left out or filled in."""
+    order: Order = SHUFFLED
+    """In which order the training examples come."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlx.data.dataset import Dataset, Part, Scaling, Spec
+from dlx.data.order import SHUFFLED, Order
 from dlx.data.scaling import Moments
 from dlx.data.split import rarest_label
 from dlx.data.target import Targets
@@ -23,7 +24,7 @@ def strata(targets: Targets) -> np.ndarray | None:
             return targets.values
         case "labels":
             return rarest_label(targets.values)
-        case "number":
+        case "number" | "tokens" | "none":
             return None
 
 
@@ -35,16 +36,20 @@ def finish(
     moments: Moments,
     preprocessing: Mapping[str, Any],
     report: tuple[str, ...],
+    *,
+    tokens: int = 0,
+    order: Order = SHUFFLED,
 ) -> Dataset:
     """The `Dataset` of train, validation and test. `targets` gives the kind and the names; its values are not used.
-    `moments` are those of the training inputs: what new data is compared with.
+    `moments` are those of the training inputs: what new data is compared with. `tokens` is how many different ones the inputs are
+    made of, if they are tokens.
 
     Raises `DataError` for numbers whose differences float32 cannot hold.
     """
     if targets.kind == "number":
         _require_precision(name, targets, parts[0].targets)
     train, validation, test = (_single(part) for part in parts)
-    spec = _spec(targets, train)
+    spec = _spec(targets, train, tokens)
     common = {
         "input_shape": list(spec.input_shape),
         "input_dtype": train.inputs.dtype.name,
@@ -52,6 +57,9 @@ def finish(
         "classes": list(spec.classes),
         "class_counts": list(spec.class_counts),
         "examples": spec.examples,
+        "outputs": spec.outputs,
+        "tokens": spec.tokens,
+        "target_length": spec.target_length,
         "target_names": list(spec.target_names),
         "target_mean": list(spec.target_mean),
         "target_std": list(spec.target_std),
@@ -63,7 +71,7 @@ def finish(
     absent = [c for c, n in zip(spec.classes, spec.class_counts, strict=True) if not n] if spec.classes else []
     if absent:
         report = (*report, f"no training example has {', '.join(absent[:10])}")
-    return Dataset(name, spec, train, validation, test, scaling, {**preprocessing, **common}, report)
+    return Dataset(name, spec, train, validation, test, scaling, {**preprocessing, **common}, report, order)
 
 
 def _single(part: Part) -> Part:
@@ -82,7 +90,7 @@ def _require_precision(name: str, targets: Targets, values: np.ndarray) -> None:
             )
 
 
-def _spec(targets: Targets, train: Part) -> Spec:
+def _spec(targets: Targets, train: Part, tokens: int) -> Spec:
     values = train.targets
     counts: tuple[int, ...] = ()
     mean: tuple[float, ...] = ()
@@ -96,6 +104,8 @@ def _spec(targets: Targets, train: Part) -> Spec:
             spread = values.std(axis=0, dtype=np.float64)
             mean = tuple(values.mean(axis=0, dtype=np.float64).tolist())
             std = tuple(np.where(spread > 0, spread, 1.0).tolist())
+        case "tokens" | "none":
+            pass
     return Spec(
         input_shape=train.inputs.shape[1:],
         target=targets.kind,
@@ -106,4 +116,6 @@ def _spec(targets: Targets, train: Part) -> Spec:
         target_mean=mean,
         target_std=std,
         examples=len(train),
+        tokens=tokens,
+        target_length=values.shape[1] if targets.kind == "tokens" else 0,
     )

@@ -114,11 +114,13 @@ def _spec(tree: Mapping[str, Any]) -> Spec:
     return Spec(
         input_shape=tuple(int(length) for length in tree["input_shape"]),
         target=target,
-        outputs=len(mean) if target == "number" else len(classes),
+        outputs=int(tree.get("outputs", len(mean) if target == "number" else len(classes))),
         classes=classes,
         class_counts=tuple(int(count) for count in tree.get("class_counts") or (0,) * len(classes)),
         target_names=tuple(str(name) for name in tree["target_names"]),
         target_mean=mean,
         target_std=tuple(float(value) for value in tree["target_std"]),
         examples=int(tree.get("examples", 0)),
+        tokens=int(tree.get("tokens", 0)),
+        target_length=int(tree.get("target_length", 0)),
     )

@@ -17,7 +17,9 @@ ARRAY_CLASSES = 1000
 
 @dataclass(frozen=True)
 class Targets:
-    """`values` is (n,) int32 classes, (n, labels) float32 of 0 and 1, or (n, numbers) float64; `finish` makes `Part`'s."""
+    """`values` is (n,) int32 classes, (n, labels) float32 of 0 and 1, (n, numbers) float64, (n, length) int32 tokens, or (n, 0) float32;
+    `finish` makes `Part`'s.
+    """
 
     values: np.ndarray
     kind: TargetKind
@@ -26,11 +28,19 @@ class Targets:
     names: tuple[str, ...]
     """The names of the target columns."""
     report: tuple[str, ...]
+    vocabulary: int = 0
+    """How many different tokens there are."""
 
     @property
     def outputs(self) -> int:
-        """How many classes, labels or numbers."""
-        return len(self.classes) if self.kind == "class" else self.values.shape[1]
+        """How many classes, labels or numbers; the vocabulary of tokens."""
+        match self.kind:
+            case "class":
+                return len(self.classes)
+            case "tokens":
+                return self.vocabulary
+            case "labels" | "number" | "none":
+                return self.values.shape[1]
 
 
 def encode_targets(

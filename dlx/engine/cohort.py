@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from dlx.config.schedule import ReduceOnPlateau
-from dlx.data import batch_rows
 from dlx.engine.checkpoint import Checkpoint, read_checkpoint, read_weights, write_checkpoint
 from dlx.engine.placement import host
 from dlx.engine.plateau import Plateau, after_evaluation
@@ -199,8 +198,8 @@ class Cohort:
         change = min((step for step, _ in self.changes if step > start), default=plan.total_steps)
         until = min(plan.next_evaluation(start), change)
         steps = min(until - start, self.program.shapes.chunk, max_steps or plan.total_steps)
-        rows = batch_rows(plan.data_seed, start, steps, self.program.feed.sizes["train"], plan.batch_size)
-        lanes, history, rates = self._program_at(start).train(progress.lanes, self.program.feed.rows("train", rows), start)
+        rows = self.program.feed.batches(plan.data_seed, start, steps, plan.batch_size)
+        lanes, history, rates = self._program_at(start).train(progress.lanes, rows, start)
         pending = dict(progress.pending)
         for name, sums in history.items():
             each = np.asarray(sums, np.float64)[:, :steps]  # (K, steps, ...)
@@ -284,9 +283,8 @@ class Cohort:
 
     def _averaged(self, progress: Progress) -> LearnerState:
         """The learners with their averaged weights."""
-        sizes = self.program.feed.sizes
-        rows = batch_rows(self.plan.data_seed, 0, self.program.shapes.statistics, sizes["train"], self.plan.batch_size)
-        return self._program_at(progress.step).average(progress.lanes.learner, self.program.feed.rows("train", rows))
+        rows = self.program.feed.batches(self.plan.data_seed, 0, self.program.shapes.statistics, self.plan.batch_size)
+        return self._program_at(progress.step).average(progress.lanes.learner, rows)
 
     def _slow_down(self, progress: Progress, values: np.ndarray) -> Progress:
         """Under a schedule that looks at plateaus, with what it makes of the monitored values (K,)."""

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlx.data import Dataset
+from dlx.data import Dataset, Order, batch_rows
 from dlx.engine.placement import Placement, data_fits
 from dlx.engine.state import DeviceData
 
@@ -23,10 +23,16 @@ class Feed:
     targets: np.ndarray
     mean: np.ndarray
     inverse_std: np.ndarray
+    order: Order
     starts: dict[str, int]
     sizes: dict[str, int]
     resident: DeviceData | None
     sharding: Any
+
+    def batches(self, seed: int, first_step: int, steps: int, batch_size: int) -> np.ndarray:
+        """Row numbers of training batches in the whole table: (steps, batch_size)."""
+        rows = batch_rows(seed, first_step, steps, self.sizes["train"], batch_size, self.order)
+        return self.rows("train", rows)
 
     def rows(self, split: str, rows: np.ndarray) -> np.ndarray:
         """Row numbers of one part as row numbers of the whole table."""
@@ -64,4 +70,4 @@ def make_feed(dataset: Dataset, placement: Placement, *, stream: bool | None = N
     streamed = not data_fits(inputs.nbytes + targets.nbytes) if stream is None else stream
     sharding = placement.replicated
     resident = None if streamed else jax.device_put(DeviceData(inputs, targets, mean, inverse_std), sharding)
-    return Feed(inputs, targets, mean, inverse_std, starts, sizes, resident, sharding)
+    return Feed(inputs, targets, mean, inverse_std, dataset.order, starts, sizes, resident, sharding)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlx.config import Experiment
-from dlx.data import Dataset
+from dlx.data import Dataset, evaluation_rows
 from dlx.engine.feed import Feed
 from dlx.engine.lanes import register_configs
 from dlx.engine.placement import Placement, has_convolution, host
@@ -93,18 +93,12 @@ class Program:
         return self.compile("train")(self.configs, lanes, data, padded, np.int32(start), np.int32(len(rows)))
 
     def evaluate(self, learner: Any, split: str, limit: int | None = None) -> list[dict[str, np.ndarray]]:
-        """The merged sums of each lane over a part of the data, or over `limit` rows spread evenly over it, float64."""
-        whole = self.feed.sizes[split]
-        size = min(whole, limit or whole)
-        call = self.shapes.eval_batch * self.shapes.eval_batches
-        total: dict[str, np.ndarray] = {}
-        for start in range(0, size, call):
-            count = min(call, size - start)
-            rows = np.zeros(call, np.int32)
-            rows[:count] = np.arange(start, start + count, dtype=np.int64) * whole // size
-            rows = self.feed.rows(split, rows).reshape(self.shapes.eval_batches, self.shapes.eval_batch)
-            data, rows = self.feed.place(rows)
-            sums = self.compile("evaluate")(self.configs, learner, data, rows, np.int32(count))
+        """The merged sums of each lane over a part of the data, or over `limit` rows of it, float64."""
+        shapes, total = (self.shapes.eval_batches, self.shapes.eval_batch), dict[str, np.ndarray]()
+        for rows, counts in evaluation_rows(self.feed.sizes[split], limit, *shapes, self.feed.order):
+            data, placed = self.feed.place(self.feed.rows(split, rows))
+            batches = np.int32(counts.any(1).sum())
+            sums = self.compile("evaluate")(self.configs, learner, data, placed, counts, batches)
             merged = {name: np.asarray(s, np.float64).sum(1) for name, s in sums.items()}  # (K, batches, ...) -> (K, ...)
             total = {name: total[name] + s for name, s in merged.items()} if total else merged
         return [{name: s[lane] for name, s in total.items()} for lane in range(self.placement.lanes)]
@@ -164,7 +158,8 @@ class Program:
             case "evaluate":
                 data = self.feed.shapes(shapes.eval_batches, shapes.eval_batch)
                 rows = jax.ShapeDtypeStruct((shapes.eval_batches, shapes.eval_batch), jnp.int32)
-                return self._spread_evaluate, (self.configs, judged(self.lane_state.learner), data, rows, integer), ()
+                counts = jax.ShapeDtypeStruct(rows.shape, jnp.bool_)
+                return self._spread_evaluate, (self.configs, judged(self.lane_state.learner), data, rows, counts, integer), ()
             case "average":
                 data = self.feed.shapes(shapes.statistics, shapes.batch)
                 rows = jax.ShapeDtypeStruct((shapes.statistics, shapes.batch), jnp.int32)
@@ -187,9 +182,9 @@ class Program:
         one = self.placement.spread(lambda laned, shared: average_lane(self.task, *laned, *shared))
         return one((configs, learner), (data, rows))
 
-    def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, size: Any) -> Any:
+    def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, counts: Any, batches: Any) -> Any:
         one = self.placement.spread(lambda laned, shared: evaluate_lane(self.task, *laned, *shared))
-        return one((configs, learner), (data, rows, size))
+        return one((configs, learner), (data, rows, counts, batches))
 
 
 def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> bool:
@@ -201,6 +196,7 @@ def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> b
 
     def forward(config: Experiment, data: DeviceData, rows: jax.Array) -> Any:
         learner = init_lane(task, config, data, rows).learner
-        return evaluate_lane(task, config, judged(learner), data, rows[None], jnp.ones((), jnp.int32))
+        counts = jnp.ones((1, batch), bool)
+        return evaluate_lane(task, config, judged(learner), data, rows[None], counts, jnp.ones((), jnp.int32))
 
     return has_convolution(forward, config, data, np.zeros(batch, np.int32))

@@ -38,7 +38,7 @@ def step_key(seed: jax.Array | int, stream: str, step: jax.Array | int) -> jax.A
 
 def judged(learner: LearnerState) -> LearnerState:
     """The part of a learner that evaluation needs: its raw weights and statistics."""
-    return learner._replace(opt=(), average=())
+    return learner._replace(opt=(), average=(), memory=())
 
 
 def select(mask: jax.Array, new: Any, old: Any) -> Any:

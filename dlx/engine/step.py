@@ -18,7 +18,9 @@ def take(data: DeviceData, rows: jax.Array, weight: jax.Array) -> Batch:
 
 
 def standardized(inputs: jax.Array, mean: jax.Array, inverse_std: jax.Array) -> jax.Array:
-    """Raw inputs (b, ...) as a network sees them, float32. `mean` and `inverse_std` are of the last axis."""
+    """Raw inputs (b, ...) as a network sees them, float32. `mean` and `inverse_std` are of the last axis. Tokens stay what they are."""
+    if inputs.dtype == jnp.int32:
+        return inputs
     return (inputs.astype(jnp.float32) - mean) * inverse_std
 
 
@@ -121,20 +123,29 @@ def average_lane(task: Task, config: Experiment, learner: LearnerState, data: De
 
 
 def evaluate_lane(
-    task: Task, config: Experiment, learner: LearnerState, data: DeviceData, rows: jax.Array, size: jax.Array
+    task: Task,
+    config: Experiment,
+    learner: LearnerState,
+    data: DeviceData,
+    rows: jax.Array,
+    counts: jax.Array,
+    batches: jax.Array,
 ) -> Sums:
-    """Scores the first `size` of the row numbers `rows` (batches, b); the rest is padding. Sums per batch, (batches, ...)."""
-    position = jnp.arange(rows.size).reshape(rows.shape)
-    count = -(-size // rows.shape[1])
+    """Scores the first so many `batches` of the row numbers `rows` (batches, b), of which those count that `counts` (batches, b) says.
+
+    Sums per batch, (batches, ...). What the task remembers goes from each batch to the next.
+    """
     key = step_key(config.train.seed, "evaluate", 0)
 
-    def score(index: jax.Array) -> Sums:
-        weight = (position[index] < size).astype(jnp.float32)
-        return task.evaluate(config, learner, take(data, rows[index], weight), key)
+    def score(memory: Any, index: jax.Array) -> tuple[Any, Sums]:
+        batch = take(data, rows[index], counts[index].astype(jnp.float32))
+        return task.evaluate(config, learner._replace(memory=memory), batch, key)
 
-    def body(index: jax.Array, sums: Sums) -> Sums:
-        return jax.tree.map(lambda h, s: h.at[index].set(s), sums, score(index))
+    def body(index: jax.Array, carry: tuple[Any, Sums]) -> tuple[Any, Sums]:
+        memory, sums = score(carry[0], index)
+        return memory, jax.tree.map(lambda h, s: h.at[index].set(s), carry[1], sums)
 
-    shapes = jax.eval_shape(score, jnp.zeros((), jnp.int32))
+    memory = task.memory(config, rows.shape[1])
+    _, shapes = jax.eval_shape(score, memory, jnp.zeros((), jnp.int32))
     empty = jax.tree.map(lambda s: jnp.zeros((rows.shape[0], *s.shape), s.dtype), shapes)
-    return jax.lax.fori_loop(0, count, body, empty)
+    return jax.lax.fori_loop(0, batches, body, (memory, empty))[1]

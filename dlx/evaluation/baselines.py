@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dlx.data import Part, Scaling, Spec, TargetKind, some_rows
+from dlx.data import Part, Scaling, Spec, Supervision, some_rows
 from dlx.evaluation.metrics import overall
 
 CONSTANT = MappingProxyType({"class": "majority", "labels": "the usual labels", "number": "the mean"})
@@ -60,7 +60,7 @@ def baselines(train: Part, judged: Part, spec: Spec, scaling: Scaling) -> dict[s
     """
     columns = math.prod(spec.input_shape)
     few = train.take(some_rows(len(train), min(MOST, max(FEWEST, MOST_VALUES // columns))))
-    rounds = min(50, MOST_TREES // max(1, min(spec.outputs, MOST_LABELS) if spec.target != "class" else spec.outputs))
+    rounds = min(50, MOST_TREES // max(1, min(spec.outputs, MOST_LABELS) if spec.supervision != "class" else spec.outputs))
     effort = Effort(iterations=100, trees=max(rounds, QUICK.trees), leaves=31, rate=0.1 if rounds >= 50 else 0.3)
 
     def blocks() -> Iterator[np.ndarray]:
@@ -71,7 +71,7 @@ def baselines(train: Part, judged: Part, spec: Spec, scaling: Scaling) -> dict[s
     x = scaling.apply(few.inputs).reshape(-1, columns)
     found = guesses(x, few.targets, blocks(), spec, effort)
     return {
-        CONSTANT[spec.target] if model == "constant" else model: overall(spec.target, outputs, judged.targets)
+        CONSTANT[spec.supervision] if model == "constant" else model: overall(spec.supervision, outputs, judged.targets)
         for model, outputs in found.items()
     }
 
@@ -96,7 +96,7 @@ def guesses(
     return {name: np.concatenate(each).astype(np.float64) for name, each in zip(models, zip(*found, strict=True), strict=True)}
 
 
-def modelled(target: TargetKind, targets: np.ndarray) -> np.ndarray:
+def modelled(target: Supervision, targets: np.ndarray) -> np.ndarray:
     """The labels, or numbers, that have models of their own (m,): those that vary, the most balanced first."""
     if target == "number":
         return np.arange(min(targets.shape[1], MOST_LABELS))
@@ -112,28 +112,28 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def _fitted(x: np.ndarray, y: np.ndarray, spec: Spec, effort: Effort) -> dict[str, Predict]:
     constant = _constant(y, spec)
     models: dict[str, Predict] = {"constant": lambda z: np.tile(constant, (len(z), 1))}
-    present = len(np.unique(y)) if spec.target == "class" else len(modelled(spec.target, y))
-    if len(x) < FEWEST or present < (2 if spec.target == "class" else 1):
+    present = len(np.unique(y)) if spec.supervision == "class" else len(modelled(spec.supervision, y))
+    if len(x) < FEWEST or present < (2 if spec.supervision == "class" else 1):
         return models
     columns, images = x.shape[1], len(spec.input_shape) > 1
     few = _components(x, COMPONENTS) if images or columns > MOST_COLUMNS else _as_it_is
     linear = _components(x, 4 * COMPONENTS) if columns > MOST_COLUMNS else _as_it_is
-    classes = present if spec.target == "class" else 1
+    classes = present if spec.supervision == "class" else 1
     if min(columns, MOST_COLUMNS) * len(x) * classes > MOST_LINEAR:
         linear = _components(x, COMPONENTS)
     if COMPONENTS * len(x) * classes > MOST_LINEAR:
         effort = replace(effort, iterations=min(effort.iterations, QUICK.iterations))
-    name = "ridge regression" if spec.target == "number" else "logistic regression"
-    models[name] = _model(lambda: _linear(spec.target, effort), linear, x, y, spec, constant)
-    if spec.target != "class" or present <= MOST_CLASSES:
-        models["boosted trees"] = _model(lambda: _boosting(spec.target, effort), few, x, y, spec, constant)
+    name = "ridge regression" if spec.supervision == "number" else "logistic regression"
+    models[name] = _model(lambda: _linear(spec.supervision, effort), linear, x, y, spec, constant)
+    if spec.supervision != "class" or present <= MOST_CLASSES:
+        models["boosted trees"] = _model(lambda: _boosting(spec.supervision, effort), few, x, y, spec, constant)
     return models
 
 
 def _model(make: Callable[[], Any], reduce: Predict, x: np.ndarray, y: np.ndarray, spec: Spec, constant: np.ndarray) -> Predict:
     """A classifier of all classes; or an estimator for each label or number, and the constant guess for those without one."""
     seen = reduce(x)
-    if spec.target == "class":
+    if spec.supervision == "class":
         classifier = make().fit(seen, y)
 
         def classes(z: np.ndarray) -> np.ndarray:
@@ -142,14 +142,14 @@ def _model(make: Callable[[], Any], reduce: Predict, x: np.ndarray, y: np.ndarra
             return np.log(np.maximum(chances, LEAST))
 
         return classes
-    chosen = modelled(spec.target, y)
+    chosen = modelled(spec.supervision, y)
     estimators = [make().fit(seen, column) for column in y[:, chosen].astype(np.float64).T]
 
     def columns(z: np.ndarray) -> np.ndarray:
         outputs, few = np.tile(constant, (len(z), 1)), reduce(z)
         for column, estimator in zip(chosen, estimators, strict=True):
             outputs[:, column] = (
-                estimator.predict(few) if spec.target == "number" else _logit(estimator.predict_proba(few)[:, 1])
+                estimator.predict(few) if spec.supervision == "number" else _logit(estimator.predict_proba(few)[:, 1])
             )
         return outputs
 
@@ -158,7 +158,7 @@ def _model(make: Callable[[], Any], reduce: Predict, x: np.ndarray, y: np.ndarra
 
 def _constant(y: np.ndarray, spec: Spec) -> np.ndarray:
     """The outputs (k,) of whoever does not look at the inputs."""
-    match spec.target:
+    match spec.supervision:
         case "class":
             return np.log(np.maximum(np.bincount(y, minlength=spec.outputs) / len(y), LEAST))
         case "labels":
@@ -183,13 +183,13 @@ def _components(x: np.ndarray, count: int) -> Predict:
     return PCA(min(count, *x.shape), svd_solver="randomized", iterated_power=2, random_state=0).fit(x).transform
 
 
-def _linear(target: TargetKind, effort: Effort) -> Any:
+def _linear(target: Supervision, effort: Effort) -> Any:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     return Ridge(alpha=1.0) if target == "number" else LogisticRegression(C=0.1, max_iter=effort.iterations)
 
 
-def _boosting(target: TargetKind, effort: Effort) -> Any:
+def _boosting(target: Supervision, effort: Effort) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     return (HistGradientBoostingRegressor if target == "number" else HistGradientBoostingClassifier)(

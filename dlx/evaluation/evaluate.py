@@ -89,15 +89,15 @@ def evaluate(
     began = time.perf_counter()
     preparation, part, outputs = trained.preparation, judged.part, judged.outputs
     spec, resamples = preparation.spec, affordable(len(part), resamples) if len(part) >= LEAST else 0
-    scores = measure(spec.target, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
-    metric, maximize = headline(spec.target)
+    scores = measure(spec.supervision, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
+    metric, maximize = headline(spec.supervision)
     measured = time.perf_counter()
     sliced = slices(part, outputs, spec, slice_by, resamples=resamples, encoder=preparation.encoder)
     weak = weak_slices(part, outputs, spec, slice_by, encoder=preparation.encoder)
     examples = worst(part, outputs, spec, most=most_worst)
     weights: tuple[Any, ...] = ()
     if explain and preparation.encoder is not None:
-        weights = importance(trained.forward, part, spec.target, encoded(preparation.encoder))
+        weights = importance(trained.forward, part, spec.supervision, encoded(preparation.encoder))
     if explain:
         examples = _explained(trained, judged, examples)
     warnings = (*judged.notices, *drift(preparation, part.inputs), *weak)
@@ -108,7 +108,7 @@ def evaluate(
         data=judged.data,
         split=judged.split,
         examples=len(part),
-        target=spec.target,
+        target=spec.supervision,
         classes=spec.classes or spec.target_names,
         step=trained.step,
         device=engine.describe_device(),
@@ -240,7 +240,7 @@ def _predictions(trained: Trained, judged: Judged) -> Predictions:
     return Predictions(
         judged.outputs,
         judged.part.targets,
-        spec.target,
+        spec.supervision,
         spec.classes or spec.target_names,
         judged.split,
         judged.fingerprint,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dlx.data import Part, TargetKind, some_rows
+from dlx.data import Part, Supervision, some_rows
 from dlx.data.encoder import TableEncoder
 from dlx.evaluation.metrics import headline, score
 from dlx.evaluation.results import Importance
@@ -29,7 +29,7 @@ def encoded(encoder: TableEncoder) -> dict[str, np.ndarray]:
 def importance(
     forward: Callable[[np.ndarray], np.ndarray],
     part: Part,
-    target: TargetKind,
+    target: Supervision,
     columns: Mapping[str, np.ndarray],
     *,
     shuffles: int = SHUFFLES,

@@ -39,8 +39,8 @@ def columns(spec: Spec, outputs: np.ndarray) -> dict[str, pa.Array]:
     Classes: `prediction` (a name) and `probability NAME` of each. Labels: `prediction NAME` (0 or 1) and `probability NAME` of each.
     Numbers: `prediction`, or of several `prediction NAME`.
     """
-    chances = probabilities(spec.target, outputs).astype(np.float32)
-    match spec.target:
+    chances = probabilities(spec.supervision, outputs).astype(np.float32)
+    match spec.supervision:
         case "class":
             best = pa.DictionaryArray.from_arrays(pa.array(outputs.argmax(1).astype(np.int32)), pa.array(spec.classes))
             return {"prediction": best, **_named("probability", spec.classes, chances)}

@@ -14,7 +14,7 @@ from typing import Any, Final, cast, get_args
 
 import numpy as np
 
-from dlx.data.dataset import TargetKind
+from dlx.data.dataset import Supervision
 
 FORMAT: Final = "dlx-predictions-1"
 _TARGET_TYPES: Final = ("int32", "float32")
@@ -28,7 +28,7 @@ class Predictions:
     """(n, classes) or (n, labels) logits, or (n, numbers) in the data's own units; float32."""
     targets: np.ndarray
     """(n,) int32 classes, (n, labels) float32 of 0 and 1, or (n, numbers) float32."""
-    target: TargetKind
+    target: Supervision
     classes: tuple[str, ...]
     """The names of classes or labels; for numbers the names of the targets."""
     split: str
@@ -94,12 +94,12 @@ def read_predictions(folder: Path, split: str, checkpoint: str | None = None) ->
         return None  # torn or damaged; what it held can be computed again
     if about.get("format") != FORMAT or about["split"] != split or checkpoint not in (None, about["checkpoint"]):
         return None
-    if about["target"] not in get_args(TargetKind) or targets.dtype not in _TARGET_TYPES:
+    if about["target"] not in get_args(Supervision) or targets.dtype not in _TARGET_TYPES:
         return None
     return Predictions(
         outputs=outputs,
         targets=targets,
-        target=cast(TargetKind, about["target"]),
+        target=cast(Supervision, about["target"]),
         classes=tuple(about["classes"]),
         split=split,
         fingerprint=about["fingerprint"],

@@ -60,7 +60,7 @@ def slices(
             cut.column,
             name,
             int(np.sum(rows := cut.codes == code)),
-            measure(spec.target, outputs[rows], part.targets[rows], resamples=resamples).overall,
+            measure(spec.supervision, outputs[rows], part.targets[rows], resamples=resamples).overall,
         )
         for cut in _cuts(part, asked, encoder)
         for code, name in enumerate(cut.names)
@@ -76,7 +76,7 @@ def weak_slices(
     holds its level however far the worst of them lie out. One-sided, at 5 % for all slices together (Holm 1979). Slices of fewer than
     10 examples are not judged. Raises what `slices` raises.
     """
-    metric, _ = headline(spec.target)
+    metric, _ = headline(spec.supervision)
     losses = _losses(spec, outputs, part.targets)
     judged: list[tuple[float, str, np.ndarray]] = []
     for cut in _cuts(part, asked, encoder):
@@ -91,7 +91,7 @@ def weak_slices(
         corrected = max(corrected, chance * (len(judged) - place))
         if corrected >= LEVEL or len(found) == MOST_NAMED:
             break
-        within, others = (score(spec.target, outputs[i], part.targets[i], metric) for i in (rows, ~rows))
+        within, others = (score(spec.supervision, outputs[i], part.targets[i], metric) for i in (rows, ~rows))
         p = f"p = {corrected:.2g}" if corrected >= 1e-4 else "p < 0.0001"
         of = f", corrected for {len(judged)} slices" if len(judged) > 1 else ""
         found.append(
@@ -106,7 +106,7 @@ def _figure(value: float) -> str:
 
 def _losses(spec: Spec, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(n,) what each example adds to how bad the headline metric is: whether it is wrong; of -f1 and rmse the derivative."""
-    match spec.target:
+    match spec.supervision:
         case "class":
             return (outputs.argmax(1) != targets).astype(np.float64)
         case "labels":

@@ -44,14 +44,14 @@ def worst(part: Part, outputs: np.ndarray, spec: Spec, *, most: int = MOST) -> t
 
 def wrong_output(part: Part, outputs: np.ndarray, spec: Spec) -> np.ndarray:
     """(n,) the output to explain of each example: the predicted class; the label, or the number, that it is most wrong about."""
-    if spec.target == "class":
+    if spec.supervision == "class":
         return np.argmax(outputs, axis=1)
     return _errors(part.targets, outputs.astype(np.float64), spec).argmax(1)
 
 
 def _errors(targets: np.ndarray, outputs: np.ndarray, spec: Spec) -> np.ndarray:
     """What the mean over the columns of (n, k or 1) is each example's loss: cross-entropy, or squared standard deviations."""
-    match spec.target:
+    match spec.supervision:
         case "class":
             return -np.take_along_axis(log_softmax(outputs, axis=1), targets[:, None], axis=1)
         case "labels":
@@ -72,9 +72,9 @@ def _chosen(part: Part, outputs: np.ndarray, spec: Spec, losses: np.ndarray, mos
         if content not in seen:
             seen.add(content)
             chosen.append(row)
-            of_class[int(part.targets[row]) if spec.target == "class" else len(chosen)] += 1
+            of_class[int(part.targets[row]) if spec.supervision == "class" else len(chosen)] += 1
 
-    if spec.target == "class":
+    if spec.supervision == "class":
         for row in order[(outputs.argmax(1) != part.targets)[order]].tolist():
             if len(chosen) < most and of_class[int(part.targets[row])] < (most + 1) // 2:
                 take(row)
@@ -87,7 +87,7 @@ def _chosen(part: Part, outputs: np.ndarray, spec: Spec, losses: np.ndarray, mos
 
 def _prediction(output: np.ndarray, spec: Spec) -> np.ndarray:
     """What is said of one example (k,), as targets are written."""
-    match spec.target:
+    match spec.supervision:
         case "class":
             return np.asarray(np.argmax(output))
         case "labels":
@@ -97,7 +97,7 @@ def _prediction(output: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def _words(target: np.ndarray, spec: Spec) -> str:
-    match spec.target:
+    match spec.supervision:
         case "class":
             return spec.classes[int(target)]
         case "labels":
@@ -115,7 +115,7 @@ def _number(value: float) -> str:
 
 def _confidence(output: np.ndarray, spec: Spec) -> float | None:
     """The probability of the predicted class, or of all labels together being as predicted."""
-    match spec.target:
+    match spec.supervision:
         case "class":
             return float(np.exp(log_softmax(output).max()))
         case "labels":

@@ -13,7 +13,7 @@ from dlx.errors import UsageError
 from dlx.events import LayerLine, Planned, PlannedRates
 from dlx.experiment.assemble import assemble, load_data, plan_for, resolve
 from dlx.models.summary import summarize
-from dlx.tasks import Task
+from dlx.tasks import Task, in_features
 
 MOST_STEPS = 10_000_000
 """Of a schedule that is shown step by step."""
@@ -97,6 +97,5 @@ def _unknown_before(config: Experiment) -> tuple[str, ...]:
 
 
 def _layers(config: Experiment, spec: Spec) -> tuple[LayerLine, ...]:
-    shape = spec.input_shape
-    layers = summarize(config.model, shape[0] if len(shape) == 1 else shape, spec.outputs)
+    layers = summarize(config.model, in_features(spec), spec.outputs)
     return tuple(LayerLine(layer.path, layer.kind, layer.output_shape, layer.parameters) for layer in layers)

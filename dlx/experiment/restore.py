@@ -80,7 +80,7 @@ def restore(run: RunRecord, store: Store) -> Trained:
     assert config.task is not None  # a stored config is resolved
     spec = preparation.spec
     task = build_task(config.task, spec, run.steps_total, run.steps_per_epoch)
-    target = np.zeros(() if spec.target == "class" else spec.outputs, np.int32 if spec.target == "class" else np.float32)
+    target = np.zeros(spec.target_shape, np.int32 if spec.target in ("class", "tokens") else np.float32)
     weights = engine.read_weights(checkpoint_folder(folder), engine.weights_template(task, config, spec.input_shape, target))
     if weights.damaged:
         raise DataError(

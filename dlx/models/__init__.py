@@ -13,12 +13,14 @@ from dlx.models.linear import Linear
 from dlx.models.mlp import Mlp
 from dlx.models.python import build_target
 from dlx.models.shapes import Features as Features
+from dlx.models.shapes import Tokens as Tokens
 
 
 def build(config: config_of.ModelConfig, in_features: Features, out_features: int, rngs: nnx.Rngs) -> nnx.Module:
     """The network that `config` describes, with new parameters. Meant to be called inside a traced function.
 
-    `in_features` is the number of columns of rows or the (height, width, channels) of images. `rngs` holds the streams
+    `in_features` is the number of columns of rows, the (height, width, channels) of images, the (steps, features) of series, or
+    `Tokens`. `rngs` holds the streams
     `params` and `dropout`, and best a default one: a user's network may ask for others. The dropout rate may be a tracer:
     it becomes a `dlx.nn.Rate` of the state, not of the graph.
     """

@@ -12,7 +12,7 @@ class Linear(nnx.Module):
     """x W + b: (b, ...) -> (b, out_features). Images are flattened."""
 
     def __init__(self, in_features: Features, out_features: int, config: LinearConfig, *, rngs: nnx.Rngs) -> None:
-        self.output = nnx.Linear(columns(in_features), out_features, kernel_init=initializer(config.init), rngs=rngs)
+        self.output = nnx.Linear(columns(in_features, "linear"), out_features, kernel_init=initializer(config.init), rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         """(b, ...) -> (b, out_features)."""

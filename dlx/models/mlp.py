@@ -16,7 +16,7 @@ class Mlp(nnx.Module):
     """Hidden layers of affine map, normalization, activation and dropout, then an affine map. Images are flattened."""
 
     def __init__(self, in_features: Features, out_features: int, config: MlpConfig, *, rngs: nnx.Rngs) -> None:
-        widths = (columns(in_features), *config.hidden)
+        widths = (columns(in_features, "mlp"), *config.hidden)
         self.hidden = nnx.List([Dense(a, b, config, rngs=rngs) for a, b in pairwise(widths)])
         self.dropout = nnx.List([Dropout(config.dropout, rngs=rngs) for _ in config.hidden])
         self.output = nnx.Linear(widths[-1], out_features, kernel_init=initializer(config.init), rngs=rngs)

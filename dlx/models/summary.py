@@ -12,7 +12,7 @@ from flax import nnx
 from dlx.config.model import ModelConfig
 from dlx.models import build, call, set_mode
 from dlx.models.calls import watch_calls
-from dlx.models.shapes import Features
+from dlx.models.shapes import Features, Tokens
 
 Path = tuple[Hashable, ...]
 Shape = tuple[int, ...]
@@ -33,7 +33,13 @@ class Layer:
 def summarize(config: ModelConfig, in_features: Features, out_features: int) -> list[Layer]:
     """The layers in the order of the forward pass. Everything is traced on shapes alone: nothing is drawn or computed."""
     layers: list[Layer] = []
-    size = (in_features,) if isinstance(in_features, int) else in_features
+    match in_features:
+        case Tokens(length):
+            example = jax.ShapeDtypeStruct((1, length), jnp.int32)
+        case int():
+            example = jax.ShapeDtypeStruct((1, in_features), jnp.float32)
+        case _:
+            example = jax.ShapeDtypeStruct((1, *in_features), jnp.float32)
 
     def forward(x: jax.Array) -> jax.Array:
         model = build(config, in_features, out_features, nnx.Rngs(0))
@@ -49,7 +55,7 @@ def summarize(config: ModelConfig, in_features: Features, out_features: int) -> 
         layers.extend(Layer("/".join(map(str, p)), kinds[p], shapes.get(p), counts[p]) for p in order)
         return y
 
-    jax.eval_shape(forward, jax.ShapeDtypeStruct((1, *size), jnp.float32))
+    jax.eval_shape(forward, example)
     return layers
 
 

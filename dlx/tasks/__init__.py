@@ -6,8 +6,12 @@ from dlx.config.task import Classify, Multilabel, Regress, TaskConfig
 from dlx.data import Spec, TargetKind
 from dlx.errors import ConfigError
 from dlx.tasks.classification import Classification, Multilabelling
+from dlx.tasks.network import in_features as in_features
 from dlx.tasks.regression import Regression
+from dlx.tasks.state import Asked as Asked
 from dlx.tasks.state import Batch as Batch
+from dlx.tasks.state import Examined as Examined
+from dlx.tasks.state import Generative as Generative
 from dlx.tasks.state import LearnerState as LearnerState
 from dlx.tasks.state import Sums as Sums
 from dlx.tasks.state import Task as Task
@@ -16,7 +20,7 @@ from dlx.tasks.supervised import Supervised
 
 def build_task(config: TaskConfig, spec: Spec, total_steps: int, steps_per_epoch: int) -> Task:
     """The task of a config on data of a given spec. Raises `ConfigError` when the two do not fit."""
-    if target_kind(config) != spec.target:
+    if (kind := target_kind(config)) is not None and kind != spec.target:
         raise ConfigError(
             f"task.kind is {config.kind}, but the target {', '.join(spec.target_names)} holds {_words(spec.target)}"
         )
@@ -30,8 +34,8 @@ def build_task(config: TaskConfig, spec: Spec, total_steps: int, steps_per_epoch
     assert_never(config)
 
 
-def target_kind(config: TaskConfig) -> TargetKind:
-    """The kind of target that a task needs."""
+def target_kind(config: TaskConfig) -> TargetKind | None:
+    """The kind of target that a task needs; None for one that learns without any."""
     match config:
         case Classify():
             return "class"
@@ -51,6 +55,8 @@ def default_task(target: TargetKind) -> TaskConfig:
             return Multilabel()
         case "number":
             return Regress()
+        case "tokens" | "none":
+            raise ConfigError(f"the data holds {_words(target)}: name the task with task.kind=...")
     assert_never(target)
 
 
@@ -62,4 +68,8 @@ def _words(target: TargetKind) -> str:
             return "several labels of 0 and 1: use task.kind=multilabel"
         case "number":
             return "numbers: use task.kind=regress"
+        case "tokens":
+            return "sequences of tokens: use task.kind=language for one text, task.kind=seq2seq for pairs"
+        case "none":
+            return "nothing to predict: use a task that learns without, such as task.kind=reconstruct"
     assert_never(target)

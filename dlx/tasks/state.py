@@ -1,9 +1,11 @@
 """What a task carries from step to step, and what it sees of the data."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlx.config import Experiment
@@ -15,7 +17,7 @@ Key = jax.Array
 
 
 class Batch(NamedTuple):
-    """Examples of one step: standardized inputs (b, ...), targets (b,) or (b, outputs), weight (b,).
+    """Examples of one step: standardized inputs (b, ...) or tokens (b, length), targets (b,) or (b, ...), weight (b,).
 
     Weight is 1 for an example and 0 for padding, so that an uneven last batch is scored exactly.
     """
@@ -26,12 +28,55 @@ class Batch(NamedTuple):
 
 
 class LearnerState(NamedTuple):
-    """One lane's parameters, running statistics, optimizer state, and averaged weights if any. All of it is checkpointed."""
+    """One lane's parameters, running statistics, optimizer state, averaged weights if any, and what it remembers from step to step.
+
+    The memory is what a task carries beside what it learns: the hidden state of a recurrent network that reads on where it
+    stopped, the persistent chains of a Boltzmann machine. All of it is checkpointed, so that resuming is exact.
+    """
 
     params: Any
     rest: Any
     opt: Any
     average: Any = ()
+    memory: Any = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be generated."""
+
+    count: int
+    """How many images or sequences."""
+    temperature: float = 1.0
+    """Below 1 the likely becomes likelier; 0 takes the likeliest."""
+    top_k: int | None = None
+    """Only the so many likeliest tokens are drawn from."""
+    length: int = 0
+    """Tokens of each sequence."""
+    prompt: np.ndarray | None = None
+    """(tokens,) int32 that each sequence begins with."""
+    classes: np.ndarray | None = None
+    """(count,) int32: the class of each, for a network that is told one."""
+    steps: int = 0
+    """Points on the way from one sample to the next, for interpolation: `count` rows of so many."""
+
+
+class Generative(Protocol):
+    """A task whose network makes examples."""
+
+    def generate(self, config: Experiment, state: "LearnerState", key: Key, asked: Asked) -> jax.Array:
+        """Images (count, height, width, channels) in 0..1, interpolations (count, steps, height, width, channels), or tokens
+        (count, length) int32. To be traced: `asked` is structure. Raises `UsageError` for what the network cannot be asked.
+        """
+        ...
+
+
+class Examined(Protocol):
+    """A task that is not judged against a class, labels or numbers of each example: by what each adds to the sums."""
+
+    def examine(self, config: Experiment, state: "LearnerState", batch: Batch, key: Key) -> tuple[Any, Sums]:
+        """The memory after the batch, and each example's part of the sums (b, ...), to be weighted and added up."""
+        ...
 
 
 class Task(Protocol):
@@ -48,7 +93,11 @@ class Task(Protocol):
         ...
 
     def init(self, config: Experiment, example: Batch, key: Key) -> LearnerState:
-        """Parameters, running statistics, optimizer state."""
+        """Parameters, running statistics, optimizer state, and the memory as training begins with it."""
+        ...
+
+    def memory(self, config: Experiment, batch_size: int) -> Any:
+        """The memory at the beginning of the batches of a stream; `()` for a task that has none."""
         ...
 
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
@@ -64,8 +113,8 @@ class Task(Protocol):
         """
         ...
 
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> Sums:
-        """Scores one batch; `state.opt` and `state.average` are not looked at."""
+    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
+        """Scores one batch, and the memory after it; `state.opt` and `state.average` are not looked at."""
         ...
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
@@ -89,3 +138,13 @@ class Task(Protocol):
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Merged sums into metrics, on the host in float64."""
         ...
+
+
+def summed(each: Sums, weight: jax.Array) -> Sums:
+    """The sums of a batch from each example's part (b, ...) and weight (b,), and `count`, how many examples there are."""
+    sums = {}
+    for name, part in each.items():
+        w = weight.reshape(weight.shape + (1,) * (part.ndim - 1))
+        # What a padding row adds may not be finite: 0 * inf must not become NaN.
+        sums[name] = jnp.sum(jnp.where(w > 0, part * w, 0), 0)
+    return {"count": jnp.sum(weight), **sums}

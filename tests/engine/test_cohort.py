@@ -202,7 +202,7 @@ def test_a_limited_score_looks_at_the_whole_part(cohort, experiment, monkeypatch
     monkeypatch.setattr(Feed, "rows", lambda self, split, rows: seen.append(rows) or original(self, split, rows))
     _, progress = train(cohort([experiment()]).cohort)
     program.evaluate(progress.best, "train", 10)
-    np.testing.assert_array_equal(seen[-1][:10], np.arange(10) * 128 // 10)
+    np.testing.assert_array_equal(seen[-1].ravel()[:10], np.arange(10) * 128 // 10)
 
 
 @pytest.mark.slow

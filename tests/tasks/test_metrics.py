@@ -150,6 +150,6 @@ def test_a_padded_row_may_overflow_and_still_counts_nothing():
     config = load_experiment({"task": {"kind": "classify"}, "data": {"kind": "digits"}, "model": {"kind": "linear"}})
     inputs = jnp.zeros((2, 5)).at[1].set(jnp.inf)
     state = task.init(config, Batch(inputs, jnp.zeros(2, jnp.int32), jnp.ones(2)), jax.random.key(0))
-    sums = task.evaluate(config, state, Batch(inputs, jnp.zeros(2, jnp.int32), jnp.float32([1, 0])), jax.random.key(0))
+    _, sums = task.evaluate(config, state, Batch(inputs, jnp.zeros(2, jnp.int32), jnp.float32([1, 0])), jax.random.key(0))
     assert sums["count"] == 1
     assert jnp.isfinite(sums["loss"])

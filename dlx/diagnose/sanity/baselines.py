@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlx.data import Dataset, Part, Spec, TargetKind, some_rows
+from dlx.data import Dataset, Part, Spec, Supervision, some_rows
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.of_data import MOST_VALUES
 from dlx.diagnose.sanity.subject import Subject
@@ -46,10 +46,10 @@ def baselines(subject: Subject) -> Finding:
         said = f"{len(rows.train)} examples to learn from and {len(rows.scored)} to score on are too few"
         return Finding("skip", f"does not apply: {said}")
     scores = _scores(rows, spec)
-    return _judged(spec.target, scores, rows, len(subject.whole.train))
+    return _judged(spec.supervision, scores, rows, len(subject.whole.train))
 
 
-def _judged(kind: TargetKind, scores: Scores, rows: Rows, examples: int) -> Finding:
+def _judged(kind: Supervision, scores: Scores, rows: Rows, examples: int) -> Finding:
     """What the scores come to. There are so many training examples in all."""
     metric = next(iter(scores["constant"]))
     values = {model: each[metric] for model, each in scores.items()}
@@ -95,7 +95,7 @@ def _informed(score: Mapping[str, float]) -> bool:
     return "log_loss_gain" in score and score["log_loss_gain"] > ERRORS * score["log_loss_error"]
 
 
-def _told_by(kind: TargetKind, rows: Rows) -> str:
+def _told_by(kind: Supervision, rows: Rows) -> str:
     """`input 3, which tells it alone`; empty where no single one does."""
     if not rows.plain:
         return ""
@@ -138,7 +138,7 @@ def _rows(small: Dataset) -> Rows:
 
 def _scores(rows: Rows, spec: Spec) -> Scores:
     outputs = guesses(rows.train, rows.train_targets, [rows.scored], spec, QUICK)
-    match spec.target:
+    match spec.supervision:
         case "class":
             return _classes(outputs, rows.scored_targets)
         case "labels":
@@ -188,7 +188,7 @@ def _numbers(outputs: Mapping[str, np.ndarray], rows: Rows) -> Scores:
     return {model: errors(numbers[:, chosen]) for model, numbers in outputs.items()}
 
 
-def _no_better(kind: TargetKind, values: Mapping[str, float], rows: Rows) -> bool:
+def _no_better(kind: Supervision, values: Mapping[str, float], rows: Rows) -> bool:
     """Whether every model is within the noise of the constant guess."""
     constant, others = values["constant"], [value for model, value in values.items() if model != "constant"]
     if not others:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlx import engine
-from dlx.data import batch_rows
 from dlx.diagnose.sanity.checked import Problem, finding_of
 from dlx.diagnose.sanity.finding import Finding
 from dlx.diagnose.sanity.subject import Subject
@@ -163,8 +162,8 @@ def symmetry(subject: Subject) -> Finding:
     rehearsal = subject.rehearsal
     configs = [without_dropout(config) for config in rehearsal.configs]
     program = rehearsal.assembly.with_configs(configs).program
-    rows = batch_rows(subject.config.data.seed, 0, STEPS, program.feed.sizes["train"], program.shapes.batch)
-    lanes, _, _ = program.train(program.init(), program.feed.rows("train", rows), 0)
+    rows = program.feed.batches(subject.config.data.seed, 0, STEPS, program.shapes.batch)
+    lanes, _, _ = program.train(program.init(), rows, 0)
     lane = jax.tree.map(lambda x: x[0], engine.host(lanes))
     if lane.diverged_at >= 0:
         return Finding("skip", f"cannot be told: the loss of the first {STEPS} steps is NaN or infinite; see the other checks")

@@ -16,7 +16,7 @@ from flax import nnx
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.data import Dataset, batch_rows
+from dlx.data import Dataset
 from dlx.diagnose.sanity.insides import Seen, looked_at, watch
 from dlx.diagnose.sanity.trial import without_dropout
 from dlx.engine import Plan, Program, Shapes
@@ -102,8 +102,8 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
     bare = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"l1": None, "l2": None})})
 
     def batch(number: int) -> Batch:
-        rows = batch_rows(plan.data_seed, number, 1, len(small.train), min(size, EXAMPLES))
-        data, rows = program.feed.place(program.feed.rows("train", rows))
+        rows = program.feed.batches(plan.data_seed, number, 1, min(size, EXAMPLES))
+        data, rows = program.feed.place(rows)
         return fetch(data, rows[0], jnp.ones(rows.shape[1:], jnp.float32))
 
     @jax.jit

@@ -26,7 +26,7 @@ def model_card(trained: Trained, description: Mapping[str, Any], parameters: int
 def _front_matter(trained: Trained, description: Mapping[str, Any]) -> Iterator[str]:
     """YAML; its strings are written as JSON, which YAML reads."""
     config, preparation = trained.config, trained.preparation
-    pipeline = _PIPELINES.get((preparation.kind, preparation.spec.target))
+    pipeline = _PIPELINES.get((preparation.kind, preparation.spec.supervision))
     yield "---"
     yield "# license: apache-2.0  (yours to choose: https://huggingface.co/docs/hub/repositories-licenses)"
     yield "library_name: dlx"
@@ -49,7 +49,7 @@ def _front_matter(trained: Trained, description: Mapping[str, Any]) -> Iterator[
 
 def _body(trained: Trained, description: Mapping[str, Any], parameters: int) -> Iterator[str]:
     config, spec = trained.config, trained.preparation.spec
-    numbers = spec.target == "number"
+    numbers = spec.supervision == "number"
     yield f"\n# {_plain(_title(description))}\n"
     yield f"A network of the kind `{config.model.kind}` with {parameters:,} values, trained with dlx {description['dlx']} to {_aim(trained)}."
     yield "\n## Data\n"
@@ -93,7 +93,7 @@ def _training(trained: Trained, config: Experiment) -> Iterator[str]:
 
 def _aim(trained: Trained) -> str:
     spec = trained.preparation.spec
-    match spec.target:
+    match spec.supervision:
         case "class":
             return f"tell {spec.outputs} classes apart"
         case "labels":

@@ -80,5 +80,5 @@ def _outputs(trained: Trained) -> dict[str, Any]:
         "class": (spec.classes, "logits: their softmax is the probability of each class"),
         "labels": (spec.classes, "logits: the sigmoid of each is the probability of its label"),
         "number": (spec.target_names, "numbers in the units of the training data"),
-    }[spec.target]
+    }[spec.supervision]
     return {"shape": ["batch", spec.outputs], "dtype": "float32", "meaning": meaning, "names": list(names)}

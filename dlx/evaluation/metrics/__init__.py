@@ -14,7 +14,7 @@ from typing import assert_never
 
 import numpy as np
 
-from dlx.data.dataset import TargetKind
+from dlx.data.dataset import Supervision
 from dlx.errors import DataError, RunFailedError, UsageError
 from dlx.evaluation import bootstrap
 from dlx.evaluation.metrics.calibration import sigmoid, softmax
@@ -28,7 +28,7 @@ ORDERED = 1_000_000_000
 """Items times resamples of what goes through the examples in order (ROC-AUC, average precision, medians): some seconds."""
 
 
-def headline(target: TargetKind) -> tuple[str, bool]:
+def headline(target: Supervision) -> tuple[str, bool]:
     """The metric to judge by, and whether more of it is better."""
     match target:
         case "class":
@@ -41,7 +41,7 @@ def headline(target: TargetKind) -> tuple[str, bool]:
             assert_never(target)
 
 
-def probabilities(target: TargetKind, outputs: np.ndarray) -> np.ndarray:
+def probabilities(target: Supervision, outputs: np.ndarray) -> np.ndarray:
     """float64 of the shape of the outputs: those of the classes or labels; numbers are returned as they are."""
     match target:
         case "class":
@@ -55,7 +55,7 @@ def probabilities(target: TargetKind, outputs: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    target: TargetKind,
+    target: Supervision,
     outputs: np.ndarray,
     targets: np.ndarray,
     *,
@@ -97,7 +97,7 @@ def interval(metric: str, resampled: np.ndarray, values: np.ndarray) -> tuple[np
     return bootstrap.reflected(resampled, values) if metric == "ece" else bootstrap.interval(resampled)
 
 
-def overall(target: TargetKind, outputs: np.ndarray, targets: np.ndarray, *, top_k: Sequence[int] = ()) -> dict[str, float]:
+def overall(target: Supervision, outputs: np.ndarray, targets: np.ndarray, *, top_k: Sequence[int] = ()) -> dict[str, float]:
     """The metrics of all examples and classes alone, without intervals."""
     judged = _judged(target, outputs, targets, top_k)
     found, _ = judged.metrics(_point(judged, judged.ordered))
@@ -105,7 +105,7 @@ def overall(target: TargetKind, outputs: np.ndarray, targets: np.ndarray, *, top
 
 
 def paired(
-    target: TargetKind,
+    target: Supervision,
     outputs_by_run: Sequence[np.ndarray],
     targets: np.ndarray,
     metric: str,
@@ -129,13 +129,13 @@ def paired(
     return np.stack(found)
 
 
-def score(target: TargetKind, outputs: np.ndarray, targets: np.ndarray, metric: str) -> float:
+def score(target: Supervision, outputs: np.ndarray, targets: np.ndarray, metric: str) -> float:
     """One metric of `overall`, in less time where it needs no order. Raises `UsageError` for one that the target does not have."""
     judged = _judged(target, outputs, targets, _top(metric))
     return float(judged.metrics(_point(judged, _needed(judged, metric)))[0][metric][0])
 
 
-def _judged(target: TargetKind, outputs: np.ndarray, targets: np.ndarray, top_k: Sequence[int]) -> Judged:
+def _judged(target: Supervision, outputs: np.ndarray, targets: np.ndarray, top_k: Sequence[int]) -> Judged:
     outputs, targets = np.asarray(outputs), np.asarray(targets)
     if not len(targets):
         raise DataError("there is no example to judge")
