@@ -1,5 +1,7 @@
 """`dlx.nn.conv` is `lax.conv_general_dilated` with another gradient: values and gradients must agree with JAX's own."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.extend.core import jaxprs_in_params
 
 from dlx.nn.conv import Conv, conv
 
@@ -23,6 +26,10 @@ CASES = {
     "more padding than kernel": ((2, 4, 4, 8), (2, 2), 3, {"padding": ((3, 2), (0, 4))}),
     "negative padding": ((2, 7, 7, 8), (3, 3), 3, {"padding": ((-1, 1), (0, -2))}),
     "strides": ((3, 8, 7, 9), (3, 3), 4, {"strides": (2, 2)}),
+    "strides and an even kernel": ((3, 8, 6, 9), (4, 4), 4, {"strides": (2, 2)}),
+    "strides beyond the kernel": ((3, 8, 7, 9), (1, 2), 4, {"strides": (2, 3)}),
+    "strides and wide padding": ((2, 5, 4, 8), (2, 3), 3, {"strides": (2, 2), "padding": ((4, 3), (0, 5))}),
+    "strides and negative padding": ((2, 9, 9, 8), (3, 3), 3, {"strides": (2, 2), "padding": ((-1, 1), (0, -2))}),
     "uneven strides, valid": ((3, 9, 8, 2), (3, 2), 4, {"strides": (3, 2), "padding": "VALID"}),
     "dilation": ((3, 9, 9, 8), (3, 3), 4, {"dilation": (2, 3)}),
     "strides and dilation": ((3, 11, 9, 3), (3, 2), 4, {"strides": (2, 1), "dilation": (2, 2), "padding": ((1, 0), (2, 1))}),
@@ -100,6 +107,86 @@ def test_the_gradient_can_be_differentiated_again_in_reverse() -> None:
 
     ours, theirs = jax.jit(lambda w: [jax.grad(penalty)(w, function) for function in (conv, reference)])(w)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", ["same", "strides", "strides and an even kernel", "few in-channels", "strides and dilation"])
+@pytest.mark.parametrize("product", [0, 1, 2], ids=["convolve", "spread", "correlate"])
+def test_second_derivatives_of_every_product_agree_with_autodiff(case: str, product: int) -> None:
+    """y, dx and dw are a product each. The gradient of the sum of a product's squares needs the second derivatives."""
+    x, w, options = draw(case)
+
+    def gradients(function: Any, x: jax.Array, w: jax.Array) -> tuple[jax.Array, ...]:
+        return jax.grad(lambda x, w: (value_and_gradients(function, x, w, options)[product] ** 2).sum(), argnums=(0, 1))(x, w)
+
+    with jax.enable_x64(True):
+        ours, theirs = jax.jit(lambda x, w: [gradients(function, x, w) for function in (conv, reference)])(x, w)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-8)
+
+
+def critic_loss(convolution: Any, weights: list[jax.Array], real: jax.Array, fake: jax.Array) -> jax.Array:
+    """The loss of a Wasserstein critic with gradient penalty (Gulrajani et al. 2017, algorithm 1)."""
+
+    def critic(x: jax.Array) -> jax.Array:
+        x = nnx.leaky_relu(convolution(x, weights[0]), 0.2)
+        x = nnx.leaky_relu(convolution(x, weights[1], (2, 2)), 0.2)
+        return x.reshape(x.shape[0], -1) @ weights[2]
+
+    slope = jax.grad(lambda x: critic(x).sum())(0.3 * real + 0.7 * fake)
+    return (critic(fake) - critic(real)).mean() + 10 * ((jnp.sqrt((slope**2).sum((1, 2, 3))) - 1) ** 2).mean()
+
+
+def critic_inputs() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = [(3, 3, 2, 8), (4, 4, 8, 9), (4 * 3 * 9,)]
+    weights = [random.standard_normal(s) / np.sqrt(np.prod(s[:-1])) for s in shapes]
+    return weights, random.standard_normal((5, 8, 6, 2)), random.standard_normal((5, 8, 6, 2))
+
+
+def test_gradient_of_a_gradient_penalty_in_a_loop_agrees_with_autodiff() -> None:
+    """Three steps of a critic, in a compiled loop, by its gradient that goes through a gradient by the images."""
+
+    def train(convolution: Any, weights: list[jax.Array], real: jax.Array, fake: jax.Array) -> list[jax.Array]:
+        slope = jax.grad(partial(critic_loss, convolution))
+
+        def step(_: jax.Array, weights: list[jax.Array]) -> list[jax.Array]:
+            return [w - 0.01 * d for w, d in zip(weights, slope(weights, real, fake), strict=True)]
+
+        return lax.fori_loop(0, 3, step, weights)
+
+    with jax.enable_x64(True):
+        weights, real, fake = jax.tree.map(jnp.asarray, critic_inputs())
+        ours, theirs = (jax.jit(partial(train, function))(weights, real, fake) for function in (conv, reference))
+    for a, b, start in zip(ours, theirs, critic_inputs()[0], strict=True):
+        assert np.abs(np.asarray(a) - start).max() > 1e-3
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_every_convolution_of_a_gradient_penalty_has_the_fast_form() -> None:
+    """XLA:CPU runs any other form as a naive loop: images NHWC, kernels HWIO, no gaps in the images, one group."""
+
+    def forms(convolution: Any) -> list[bool]:
+        program = jax.make_jaxpr(jax.grad(partial(critic_loss, convolution)))(*jax.tree.map(jnp.float32, critic_inputs()))
+        return [is_fast(equation.params) for equation in convolutions(program.jaxpr)]
+
+    assert len(forms(conv)) > 10
+    assert all(forms(conv))
+    assert not all(forms(reference))
+
+
+def is_fast(options: dict[str, Any]) -> bool:
+    canonical = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
+    groups = options["feature_group_count"], options["batch_group_count"]
+    return options["dimension_numbers"] == canonical and options["lhs_dilation"] == groups == (1, 1)
+
+
+def convolutions(jaxpr: Any) -> Iterator[Any]:
+    """The equations that convolve, at any depth."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from convolutions(inner)
 
 
 def test_forward_mode_is_refused_on_a_cpu() -> None:
