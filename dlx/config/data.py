@@ -4,76 +4,54 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dlx.config.lane import Config, Lane
+from dlx.config.lane import File
+from dlx.config.series_data import Har as Har
+from dlx.config.series_data import Series as Series
+from dlx.config.source import Augment as Augment
+from dlx.config.source import DataCommon as DataCommon
+from dlx.config.source import Flip as Flip
+from dlx.config.source import Noise as Noise
+from dlx.config.source import Shift as Shift
+from dlx.config.text_data import LabelledText as LabelledText
+from dlx.config.text_data import Text as Text
+from dlx.config.text_data import TextPairs as TextPairs
+from dlx.config.unpaired_data import UnpairedImages as UnpairedImages
 
 
-class Flip(Config):
-    """Mirrors each image left to right with probability one half."""
+class Pictures(DataCommon):
+    """Images, each of one class."""
 
-    kind: Literal["flip"] = "flip"
-
-
-class Shift(Config):
-    """Moves each image by up to `pixels` in each direction; the border takes each channel's lowest value in the batch."""
-
-    kind: Literal["shift"] = "shift"
-    pixels: Annotated[int, Field(ge=1, le=32)] = 2
+    captions: tuple[str, ...] = ()
+    """What the task seq2seq learns to write, letter by letter: a text for each class, in their order. Without them it is the names."""
 
 
-class Noise(Config):
-    """Adds Gaussian noise of standard deviation `std`, in units of the standardized input."""
-
-    kind: Literal["noise"] = "noise"
-    std: Annotated[Lane, Field(ge=0)] = 0.1
-
-
-Augment = Annotated[Flip | Shift | Noise, Field(discriminator="kind")]
-
-
-class DataCommon(Config):
-    """The fields of every data source."""
-
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the training part that is held out to choose the best checkpoint."""
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    """Share of all examples that is held out as the test part. Ignored where the source has an official test part."""
-    standardize: bool = True
-    """Subtract the mean and divide by the standard deviation, both taken from the training part alone."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Decides the split and the order of the batches."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Use only so many training examples (a stratified draw), for quick looks."""
-    augment: tuple[Augment, ...] = ()
-    """Random changes to each training image or row, drawn anew each step."""
-
-
-class Digits(DataCommon):
+class Digits(Pictures):
     """1,797 handwritten 8x8 digits, shipped with scikit-learn. No download."""
 
     kind: Literal["digits"] = "digits"
 
 
-class Mnist(DataCommon):
+class Mnist(Pictures):
     """70,000 handwritten digits, 28x28 grey, in IDX files. LeCun, Cortes, Burges."""
 
     kind: Literal["mnist"] = "mnist"
-    path: str | None = None
+    path: File | None = None
     """Folder with the four IDX files (gzipped or not). Without it they are downloaded to the cache folder."""
 
 
-class FashionMnist(DataCommon):
+class FashionMnist(Pictures):
     """70,000 images of clothing, 28x28 grey, in IDX files. Xiao, Rasul, Vollgraf 2017."""
 
     kind: Literal["fashion-mnist"] = "fashion-mnist"
-    path: str | None = None
+    path: File | None = None
     """Folder with the four IDX files (gzipped or not). Without it they are downloaded to the cache folder."""
 
 
-class Cifar10(DataCommon):
+class Cifar10(Pictures):
     """60,000 colour images, 32x32, ten classes. Krizhevsky 2009."""
 
     kind: Literal["cifar10"] = "cifar10"
-    path: str | None = None
+    path: File | None = None
     """Folder or archive with the official binary batches, or a folder `train/<class>/`, `test/<class>/` of images."""
 
 
@@ -81,7 +59,7 @@ class Adult(DataCommon):
     """Census income 1994: 48,842 people, is the income above 50,000 dollars? Kohavi and Becker, UCI."""
 
     kind: Literal["adult"] = "adult"
-    path: str | None = None
+    path: File | None = None
     """Folder with `adult.data` and `adult.test` (gzipped or not) as UCI publishes them."""
 
 
@@ -92,11 +70,11 @@ def _as_name(value: Any) -> Any:
 class TableCommon(DataCommon):
     """A table with one row per example."""
 
-    path: str
+    path: File
     """The file. CSV may be compressed (.gz, .bz2, .xz, .zip); the separator is found by itself."""
     target: str | tuple[str, ...]
     """The column to predict, by name, or by number without a header; several make a multi-label or multi-output target."""
-    test_path: str | None = None
+    test_path: File | None = None
     """A second file of the same columns, used as the test part."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
@@ -148,14 +126,14 @@ class Npz(DataCommon):
     """A NumPy archive with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test` (the Keras layout)."""
 
     kind: Literal["npz"] = "npz"
-    path: str
+    path: File
 
 
-class ImageFolder(DataCommon):
+class ImageFolder(Pictures):
     """Images in one folder per class: `<path>/<class>/*.png`, or `train/`, `val/`, `test/` with class folders inside."""
 
     kind: Literal["image-folder"] = "image-folder"
-    path: str
+    path: File
     size: Annotated[int, Field(ge=4, le=1024)] | tuple[int, int] | None = None
     """Height and width to resize to (the short side is fitted, the middle is cut out). Without it all must be equal."""
     color: Literal["rgb", "grey"] = "rgb"
@@ -174,6 +152,21 @@ class PythonData(DataCommon):
 
 
 DataConfig = Annotated[
-    Digits | Mnist | FashionMnist | Cifar10 | Adult | Csv | Parquet | Npz | ImageFolder | PythonData,
+    Digits
+    | Mnist
+    | FashionMnist
+    | Cifar10
+    | Adult
+    | Csv
+    | Parquet
+    | Npz
+    | ImageFolder
+    | UnpairedImages
+    | Har
+    | Series
+    | Text
+    | LabelledText
+    | TextPairs
+    | PythonData,
     Field(discriminator="kind"),
 ]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from dlx.config.averaging import AveragingConfig, NoAveraging
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
-from dlx.config.model import Mlp, ModelConfig
+from dlx.config.model import Dbn, Mlp, ModelConfig, Rbm
 from dlx.config.optimizer import AdamW, OptimizerConfig
 from dlx.config.schedule import Constant, ScheduleConfig
 from dlx.config.task import TaskConfig
@@ -74,6 +74,20 @@ class Experiment(Config):
         for _, changed in self.stages():
             alone = changed.model_copy(update={"replay": ()})
             type(self).model_validate(alone.model_dump(mode="json"))  # raises what is wrong with a value
+        return self
+
+    @model_validator(mode="after")
+    def _machines_fit_their_data(self) -> "Experiment":
+        teaches = {"rbm": "boltzmann", "dbn": "belief"}
+        task, model = self.task.kind if self.task else None, self.model.kind
+        if task not in (None, teaches.get(model, task)) or (task in teaches.values() and model not in teaches):
+            right = {value: key for key, value in teaches.items()}
+            wanted = f"model.kind={right[task]}" if task in right else f"task.kind={teaches[model]}"
+            raise ValueError(f"task {task} does not suit model {model}: set {wanted}")
+        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli" and self.data.standardize:
+            raise ValueError(
+                f"model {model} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian for numbers"
+            )
         return self
 
     def stages(self) -> Iterator[tuple[int, "Experiment"]]:

@@ -14,8 +14,13 @@ class LaneMark:
     """Marks a field whose value may differ between the lanes of one program."""
 
 
+class FileMark:
+    """Marks a field that names a file or folder: stored with a run as an absolute path, so that it resumes from any folder."""
+
+
 Lane = Annotated[float, LaneMark()]
 LaneInt = Annotated[int, LaneMark()]
+File = Annotated[str, FileMark()]
 
 
 class Config(BaseModel):
@@ -28,7 +33,12 @@ class Config(BaseModel):
     @classmethod
     def lane_fields(cls) -> tuple[str, ...]:
         """The names of the fields whose values may differ between lanes, in order of declaration."""
-        return tuple(n for n, f in cls.model_fields.items() if _is_lane(f.annotation, f.metadata))
+        return tuple(n for n, f in cls.model_fields.items() if _is_marked(LaneMark, f.annotation, f.metadata))
+
+    @classmethod
+    def file_fields(cls) -> tuple[str, ...]:
+        """The names of the fields that name files or folders."""
+        return tuple(n for n, f in cls.model_fields.items() if _is_marked(FileMark, f.annotation, f.metadata))
 
     @classmethod
     def nested_fields(cls) -> tuple[str, ...]:
@@ -36,10 +46,10 @@ class Config(BaseModel):
         return tuple(n for n, f in cls.model_fields.items() if _holds_config(f.annotation))
 
 
-def _is_lane(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> bool:
-    if any(isinstance(mark, LaneMark) for mark in metadata):
+def _is_marked(kind: type[Any], annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> bool:
+    if any(isinstance(mark, kind) for mark in metadata):
         return True
-    return any(_is_lane(a, _marks(a)) for a in get_args(annotation))
+    return any(_is_marked(kind, a, _marks(a)) for a in get_args(annotation))
 
 
 def _marks(annotation: Any) -> tuple[Any, ...]:

@@ -4,13 +4,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dlx.config.lane import Config, Lane
-
-Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus"]
-Normalization = Literal["none", "batch", "layer"]
-Init = Literal["zeros", "normal", "xavier", "he", "lecun", "orthogonal"]
-Width = Annotated[int, Field(ge=1, le=65536)]
-Rate = Annotated[Lane, Field(ge=0, lt=1)]
+from dlx.config.adversarial_model import CycleGan as CycleGan
+from dlx.config.adversarial_model import Dcgan as Dcgan
+from dlx.config.adversarial_model import Gan as Gan
+from dlx.config.adversarial_model import StackGan as StackGan
+from dlx.config.autoencoder_model import Autoencoder as Autoencoder
+from dlx.config.autoencoder_model import ConvAutoencoder as ConvAutoencoder
+from dlx.config.autoencoder_model import VariationalAutoencoder as VariationalAutoencoder
+from dlx.config.energy_model import Dbn as Dbn
+from dlx.config.energy_model import Rbm as Rbm
+from dlx.config.lane import Config
+from dlx.config.model_fields import Activation as Activation
+from dlx.config.model_fields import Init as Init
+from dlx.config.model_fields import Normalization as Normalization
+from dlx.config.model_fields import Rate as Rate
+from dlx.config.model_fields import Width as Width
+from dlx.config.sequence_model import Rnn as Rnn
+from dlx.config.translation_model import Captioner as Captioner
+from dlx.config.translation_model import EncoderDecoder as EncoderDecoder
+from dlx.config.translation_model import Transformer as Transformer
 
 
 class Linear(Config):
@@ -71,4 +83,22 @@ class PythonModel(Config):
     args: dict[str, Any] = {}
 
 
-ModelConfig = Annotated[Linear | Mlp | ConvNet | LeNet5 | PythonModel, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    Linear
+    | Mlp
+    | ConvNet
+    | LeNet5
+    | Rnn
+    | EncoderDecoder
+    | Transformer
+    | Captioner
+    | Autoencoder
+    | ConvAutoencoder
+    | VariationalAutoencoder
+    | Rbm
+    | Dbn
+    | PythonModel
+    | Gan
+    | Dcgan | StackGan | CycleGan,
+    Field(discriminator="kind"),
+]

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dlx.config.adversarial_task import Adversarial as Adversarial
+from dlx.config.adversarial_task import Cycle as Cycle
+from dlx.config.adversarial_task import Stacked as Stacked
+from dlx.config.autoencoder_task import Reconstruct as Reconstruct
+from dlx.config.autoencoder_task import Variational as Variational
+from dlx.config.energy_task import Belief as Belief
+from dlx.config.energy_task import Boltzmann as Boltzmann
+from dlx.config.energy_task import Perceptron as Perceptron
 from dlx.config.lane import Config, Lane
+from dlx.config.language_task import Language as Language
+from dlx.config.translation_task import Seq2Seq as Seq2Seq
 
 ClassWeights = Literal["none", "balanced"] | tuple[Annotated[float, Field(gt=0)], ...]
 
@@ -38,4 +48,18 @@ class Regress(Config):
     """Where the Huber loss turns from quadratic to linear, in standard deviations of the target."""
 
 
-TaskConfig = Annotated[Classify | Multilabel | Regress, Field(discriminator="kind")]
+TaskConfig = Annotated[
+    Classify
+    | Multilabel
+    | Regress
+    | Language
+    | Seq2Seq
+    | Reconstruct
+    | Variational
+    | Boltzmann
+    | Belief
+    | Perceptron
+    | Adversarial
+    | Stacked | Cycle,
+    Field(discriminator="kind"),
+]

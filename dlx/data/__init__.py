@@ -2,7 +2,10 @@
 
 from typing import assert_never
 
+from dlx.config.data import UnpairedImages
 from dlx.config.data import Adult, Cifar10, Csv, DataConfig, Digits, FashionMnist, ImageFolder, Mnist, Npz, Parquet, PythonData
+from dlx.config.series_data import Har, Series
+from dlx.config.text_data import LabelledText, Text, TextPairs
 from dlx.data.chunks import BadRow as BadRow
 from dlx.data.chunks import Chunk as Chunk
 from dlx.data.chunks import OnBad as OnBad
@@ -14,6 +17,7 @@ from dlx.data.dataset import Supervision as Supervision
 from dlx.data.dataset import TargetKind as TargetKind
 from dlx.data.incoming import stream as stream
 from dlx.data.labelled import read_labelled as read_labelled
+from dlx.data.order import SHUFFLED as SHUFFLED
 from dlx.data.order import Order as Order
 from dlx.data.order import batch_rows as batch_rows
 from dlx.data.order import evaluation_rows as evaluation_rows
@@ -59,6 +63,30 @@ def load(config: DataConfig, target: TargetKind | None = None, *, keep_rows: boo
             from dlx.data.image_folder import load_image_folder
 
             return load_image_folder(config, target)
+        case Text():
+            from dlx.data.text import load_text
+
+            return load_text(config, target)
+        case LabelledText():
+            from dlx.data.text_labelled import load_labelled_text
+
+            return load_labelled_text(config, target)
+        case TextPairs():
+            from dlx.data.text_pairs import load_text_pairs
+
+            return load_text_pairs(config, target)
+        case Har():
+            from dlx.data.har import load_har
+
+            return load_har(config, target)
+        case Series():
+            from dlx.data.series import load_series
+
+            return load_series(config, target, keep_rows=keep_rows)
+        case UnpairedImages():
+            from dlx.data.unpaired import load_unpaired
+
+            return load_unpaired(config, target)
         case PythonData():
             from dlx.data.python import load_python
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dlx.config.data import DataCommon
+from dlx.config.data import DataCommon, Pictures
+from dlx.data.captions import captioned
 from dlx.data.dataset import Dataset, Part, TargetKind
 from dlx.data.finish import finish, strata
 from dlx.data.scaling import fixed_scaling, measure, scaling_from
@@ -47,7 +48,16 @@ def from_arrays(arrays: Arrays, config: DataCommon, kind: TargetKind | None) -> 
     notes: list[str] = []
     inputs = {name: check_inputs(x, f"{arrays.name}: {name} inputs", notes) for name, (x, _) in present.items()}
     _same_lengths_and_shapes(arrays.name, inputs, {name: y for name, (_, y) in present.items()})
-    targets = _targets(arrays, np.concatenate([y for _, y in present.values()]), kind)
+    raw = np.concatenate([y for _, y in present.values()])
+    captions = config.captions if isinstance(config, Pictures) else ()
+    preprocessing = arrays.preprocessing
+    if kind == "tokens" and arrays.classes:
+        targets, added = captioned(raw, arrays.classes, captions, arrays.name)
+        preprocessing = {**preprocessing, **added}
+    elif captions:
+        raise ConfigError("data.captions are texts to be written: set task.kind=seq2seq, or leave them out")
+    else:
+        targets = _targets(arrays, raw, kind)
     ends = np.cumsum([len(x) for x in inputs.values()])[:-1]
     parts = {
         name: Part(inputs[name], values, names=arrays.names.get(name))
@@ -68,7 +78,7 @@ def from_arrays(arrays: Arrays, config: DataCommon, kind: TargetKind | None) -> 
     moments = measure(train.inputs)
     scaling = scaling_from(moments) if config.standardize else fixed_scaling(train.inputs, arrays.pixel_range)
     report = (*arrays.report, *dict.fromkeys(notes), *targets.report)
-    return finish(arrays.name, targets, (train, validation, test), scaling, moments, arrays.preprocessing, report)
+    return finish(arrays.name, targets, (train, validation, test), scaling, moments, preprocessing, report)
 
 
 def check_inputs(x: np.ndarray, where: str, notes: list[str]) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dlx.config.data import Adult, Csv, DataConfig
+from dlx.config.series_data import Series
 from dlx.data.chunks import Chunk, OnBad, in_chunks, stop_at_bad
 from dlx.data.files import existing, is_pipe, open_binary, reading
 from dlx.data.preparation import Preparation
@@ -34,7 +35,8 @@ def stream(
 ) -> Generator[Chunk]:
     """The inputs that the network needs, of `source`: CSV, Parquet, NPZ, a folder of images, one image, `-` for CSV from stdin.
 
-    A pipe by its name (`/dev/stdin`, `<(command)`) is CSV, too. `config` is the run's: how its CSV file was written is how a new one is read. Targets may be there and are not looked at.
+    A network that learned from text takes files with one text a line, JSON lines, CSV, folders of .txt files, `-` for lines from stdin.
+    A pipe by its name (`/dev/stdin`, `<(command)`) is CSV, or lines of text, too. `config` is the run's: how its CSV file was written is how a new one is read. Targets may be there and are not looked at.
     Without `rows_per_chunk` a chunk has some 16 MiB. Missing values are no errors: they become what they became in training.
     Raises `MissingInputError` for what is not there, `DataError` for what cannot be used, and with `on_bad="stop"` for a bad
     row: one with other than the right number of fields, that is not UTF-8, or has text where training had a number or a date.
@@ -92,7 +94,15 @@ def layout_of(preparation: Preparation, config: DataConfig) -> "Layout":
 
 def _pieces(preparation: Preparation, source: str, format: Format, config: DataConfig, rows: int) -> Generator[Chunk]:
     path = Path(source).expanduser()
+    if preparation.kind == "text":
+        from dlx.data.text_stream import stream_text
+
+        return stream_text(preparation, None if source == "-" else path, format, config, rows)
     match format:
+        case "csv" if isinstance(config, Series):
+            from dlx.data.series_stream import stream_series
+
+            return stream_series(config, None if source == "-" else path, rows)
         case "csv":
             return _csv(preparation, None if source == "-" else path, config)
         case "parquet":

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dlx.config.data import DataConfig
+from dlx.config.series_data import Series
 from dlx.data.dataset import Part
 from dlx.data.files import existing
 from dlx.data.incoming import find_format
@@ -16,11 +17,19 @@ def read_labelled(preparation: Preparation, source: str, config: DataConfig) -> 
     """All examples of a file or folder, as the network needs them, and a sentence for each thing worth telling.
 
     CSV and Parquet files need the training columns and the targets, NPZ files `x` and `y` (or `x_test` and `y_test`),
-    images a folder for each class. Tables keep their rows. Raises `MissingInputError` for what is not there, `DataError`
+    images a folder for each class, text what its source needs. Tables keep their rows. Raises `MissingInputError` for what is not there, `DataError`
     for what cannot be used, saying everything that differs from the training data in one sentence.
     """
     path = existing(source, "--data")
+    if preparation.kind == "text":
+        from dlx.data.text_judging import read_judging_text
+
+        return read_judging_text(preparation, path, config)
     match find_format(source):
+        case "csv" if isinstance(config, Series):
+            from dlx.data.series_stream import read_judging_series
+
+            return read_judging_series(config, path)
         case "csv" | "parquet" as format:
             from dlx.data.labelled_table import read_labelled_table
 

@@ -12,9 +12,11 @@ from dlx.errors import DataError
 
 if TYPE_CHECKING:  # pandas is imported for tables only
     from dlx.data.encoder import TableEncoder
+    from dlx.data.text_encoder import TextEncoder
+    from dlx.data.text_tokenizer import Tokenizer
 
-Kind = Literal["table", "images", "arrays"]
-"""What the training data were: columns, pictures, or arrays that dlx only checked."""
+Kind = Literal["table", "images", "arrays", "text"]
+"""What the training data were: columns, pictures, arrays that dlx only checked, or text."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Preparation:
     dtype: np.dtype[Any]
     """Of the inputs: uint8 for images, else float32."""
     moments: Moments | None
-    """Of the training inputs, as the network gets them before scaling. None for a run stored before there were any."""
+    """Of the training inputs, as the network gets them before scaling. None for text, and for a run stored before there were any."""
     encoder: "TableEncoder | None"
     """For tables."""
     size: tuple[int, int] | None
@@ -39,6 +41,10 @@ class Preparation:
     """The highest value a pixel has: 255 but for digits."""
     file_columns: tuple[str, ...]
     """For tables: the columns of the training file in order, targets too; empty for a run stored before there were any."""
+    texts: "TextEncoder | None" = None
+    """For text."""
+    target_tokenizer: "Tokenizer | None" = None
+    """What the targets were made with, and outputs are read with, where they are tokens."""
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> "Preparation":
@@ -59,11 +65,20 @@ class Preparation:
             return ("red", "green", "blue") if features == 3 else ("grey",)
         return tuple(str(number) for number in range(features))
 
+    def text_encoder(self, where: str) -> "TextEncoder":
+        """The encoder for the texts in `where`. Raises `DataError` where the network did not learn from text."""
+        if self.texts is not None:
+            return self.texts
+        learned = "a table" if self.kind == "table" else self.kind
+        raise DataError(f"{where} is text and the network learned from {learned}: bring the like of its training data")
+
     def table_encoder(self, where: str) -> "TableEncoder":
         """The encoder for the table in `where`. Raises `DataError` where the network did not learn from a table."""
         if self.encoder is not None:
             return self.encoder
         shape = " x ".join(str(length) for length in self.spec.input_shape)
+        if self.kind == "text":
+            raise DataError(f"{where} is a table and the network learned from text: bring a file of text")
         learned, needed = (
             ("images", "a folder of images or an NPZ file") if self.kind == "images" else ("arrays", "an NPZ file")
         )
@@ -79,8 +94,9 @@ def _read(tree: Mapping[str, Any]) -> Preparation:
         from dlx.data.encoder import TableEncoder
 
         encoder = TableEncoder.from_json(tree["encoder"])
+    texts, target_tokenizer = _texts(tree) if kind == "text" or "target_tokenizer" in tree else (None, None)
     moments = None
-    if "input_mean" in tree:
+    if "input_mean" in tree and kind != "text":
         moments = Moments(np.asarray(tree["input_mean"], np.float64), np.asarray(tree["input_std"], np.float64))
     spec, scaling = _spec(tree), _scaling(tree)
     if not scaling.mean.shape == scaling.inverse_std.shape == spec.input_shape[-1:]:
@@ -98,7 +114,20 @@ def _read(tree: Mapping[str, Any]) -> Preparation:
         tree.get("color"),
         int(tree.get("pixel_range", 255)),
         tuple(tree.get("columns", ())),
+        texts,
+        target_tokenizer,
     )
+
+
+def _texts(tree: Mapping[str, Any]) -> "tuple[TextEncoder | None, Tokenizer | None]":
+    """What inputs of text are read with, and targets of tokens; a stream of text has the same tokens on both sides."""
+    from dlx.data.text_encoder import TextEncoder
+    from dlx.data.text_tokenizer import Tokenizer
+
+    texts = TextEncoder.from_json(tree) if tree["kind"] == "text" else None
+    if "target_tokenizer" in tree:
+        return texts, Tokenizer.from_json(tree["target_tokenizer"])
+    return texts, texts.tokenizer if texts is not None and tree["target"] == "tokens" else None
 
 
 def _scaling(tree: Mapping[str, Any]) -> Scaling:
@@ -107,7 +136,7 @@ def _scaling(tree: Mapping[str, Any]) -> Scaling:
 
 def _spec(tree: Mapping[str, Any]) -> Spec:
     target: TargetKind = tree["target"]
-    if target not in get_args(TargetKind):
+    if not any(target in get_args(kinds) for kinds in get_args(TargetKind)):  # a union of literals
         raise ValueError(f"its target is {target!r}")
     classes = tuple(str(name) for name in tree["classes"])
     mean = tuple(float(value) for value in tree["target_mean"])

@@ -1,0 +1,96 @@
+"""New text for a trained network: lines, JSON lines or files, encoded as the training texts were."""
+
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from dlx.config.data import DataConfig
+from dlx.config.text_data import LabelledText
+from dlx.data.chunks import BadRow, Chunk
+from dlx.data.files import is_pipe, open_binary, reading
+from dlx.data.preparation import Preparation
+from dlx.data.text_encoder import TextEncoder
+from dlx.data.text_files import decode_text, parse_object, without_surrogates
+from dlx.data.text_labels import JSON_ENDINGS, TABLE_ENDINGS, file_ending, text_column, texts_in
+from dlx.errors import DataError, DlxError
+
+_BLOCK = 4096  # texts encoded at once
+
+Row = tuple[int, str, str | BadRow]
+"""The line or the number of the file, its name if it is one, and its text, or why it has none."""
+
+
+def stream_text(preparation: Preparation, path: Path | None, format: str, config: DataConfig, rows: int) -> Generator[Chunk]:
+    """The tokens of each text in a file, a folder of .txt files (all of them, in whatever folders in it), or stdin if `path` is None.
+
+    Lines without text are no rows. Lines and JSON lines are read as they are needed; CSV is read at once. `format` is what
+    `find_format` says. Raises `DataError` for what holds no text.
+    """
+    encoder = preparation.text_encoder("stdin" if path is None else str(path))
+    field = config.text if isinstance(config, LabelledText) else "text"
+    if format not in ("csv", "images") or (path is not None and path.is_file() and format == "images"):
+        raise DataError(f"{path} is no text, and the network learned from text: bring a file with one text a line")
+    if path is None:
+        yield from _chunks(encoder, _lines(sys.stdin.buffer, "stdin", None), rows, named=False)
+    elif path.is_dir():
+        files = texts_in(path, deep=True)
+        if not files:
+            raise DataError(f"{path} has no .txt files")
+        yield from _chunks(encoder, _of_files(path, files), rows, named=True)
+    elif file_ending(path) in TABLE_ENDINGS:
+        column = text_column(path, (field,))[field].fillna("")
+        # A field may span lines, so that what is counted is rows below the header, which is the first line.
+        yield from _chunks(encoder, ((row, "", text) for row, text in enumerate(column, 2)), rows, named=False)
+    else:
+        json = field if file_ending(path) in JSON_ENDINGS else None
+        with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
+            yield from _chunks(encoder, _lines(file, str(path), json), rows, named=False)
+
+
+def _lines(file: Iterable[bytes] | IO[bytes], where: str, field: str | None) -> Iterator[Row]:
+    """Each line as a text, or with `field` that field of the JSON object in it."""
+    for number, line in enumerate(file, 1):
+        try:
+            text = decode_text(line, where).rstrip("\n")
+            if field is not None and text.strip():
+                text = _field(text, field)
+        except DataError as error:
+            yield number, "", BadRow(number, _reason(error))
+        else:
+            yield number, "", text
+
+
+def _field(line: str, field: str) -> str:
+    found = parse_object(line, "the line").get(field)
+    if not isinstance(found, str):
+        raise DataError(f"it has no text in the field {field!r}")
+    return without_surrogates(found)
+
+
+def _reason(error: DataError) -> str:
+    return "it is not UTF-8 text" if isinstance(error.__cause__, UnicodeDecodeError) else str(error)
+
+
+def _of_files(root: Path, files: list[Path]) -> Iterator[Row]:
+    for number, file in enumerate(files, 1):
+        name = file.relative_to(root).as_posix()
+        try:
+            with reading(file), open_binary(file) as content:
+                yield number, name, decode_text(content.read(), name)
+        except DlxError as error:
+            yield number, name, BadRow(number, str(error))
+
+
+def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: bool) -> Generator[Chunk]:
+    while block := list(islice(found, min(rows, _BLOCK))):
+        good = [(number, name, text) for number, name, text in block if isinstance(text, str) and text.strip()]
+        yield Chunk(
+            encoder.encode([text for _, _, text in good]),
+            np.array([number for number, _, _ in good], np.int64),
+            tuple(name for _, name, _ in good) if named else None,
+            tuple(text for _, _, text in block if isinstance(text, BadRow)),
+        )
