@@ -16,6 +16,7 @@ from dlx.cli.lr_find import lr_find
 from dlx.cli.predict import predict
 from dlx.cli.report import report
 from dlx.cli.runs import runs
+from dlx.cli.sample import sample
 from dlx.cli.schedule import schedule
 from dlx.cli.sweep import sweep
 from dlx.cli.train import train
@@ -39,6 +40,7 @@ def build_app() -> typer.Typer:
     app.command("gradcheck")(gradcheck)
     app.command("evaluate")(evaluate)
     app.command("predict")(predict)
+    app.command("sample")(sample)
     app.command("report")(report)
     app.command("export")(export)
     for name, group in (

@@ -162,11 +162,12 @@ def _evaluation_of(run: RunRecord, store: Store, judging: Judging, people: Conso
         return "It was not judged for this page: it was written with --no-evaluate."
     from dlx.evaluation.evaluate import evaluate, judge
     from dlx.experiment.restore import restore
+    from dlx.tasks import Supervised
 
     try:
         trained = restore(run, store)
         judged = judge(trained, split=judging.split)
-        found = evaluate(trained, judged, slice_by=judging.slice_by, explain=True)
+        found = evaluate(trained, judged, slice_by=judging.slice_by, explain=isinstance(trained.task, Supervised))
     except DlxError as error:
         if judging.asked:
             raise

@@ -36,6 +36,12 @@ def train(
             help="Continue a run exactly (an id, a name or `latest`); `auto` with --name: continue, or start, or report.",
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from", metavar="RUN", help="Begin with the weights of a run that agree in name and shape; draw the others."
+        ),
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option("--max-time", metavar="DURATION", help="Stop and save after, say, '10 minutes'.")
     ] = None,
@@ -64,6 +70,8 @@ def train(
     if dry_run:
         if check:
             raise UsageError("--dry-run computes nothing: leave out --check, or run `dlx check`")
+        if start_from is not None:
+            raise UsageError("--dry-run shows the config alone: leave out --start-from")
         from dlx.cli.dry_run import show_plan
 
         show_plan(*tunable_from(words, store), as_json=as_json)
@@ -72,10 +80,12 @@ def train(
     from dlx.store import open_store
 
     check_options(words, name, resume, check=check)
+    if start_from is not None and resume not in (None, "auto"):
+        raise UsageError("--resume RUN continues exactly what was started: leave out --start-from")
     limit = None if max_time is None else wall_clock(max_time)
     config, tune = (None, False) if resume not in (None, "auto") else tunable_from(words, store)
     with open_store(store, create=config is not None) as opened:
-        events = _events(opened, config, name, resume, limit, tune=tune)
+        events = _events(opened, config, name, resume, limit, tune=tune, start_from=start_from)
         if tensorboard:
             from dlx.report.tensorboard import recorded
 
@@ -148,7 +158,14 @@ def wall_clock(text: str) -> float:
 
 
 def _events(
-    store: Store, config: Experiment | None, name: str | None, resume: str | None, limit: float | None, *, tune: bool
+    store: Store,
+    config: Experiment | None,
+    name: str | None,
+    resume: str | None,
+    limit: float | None,
+    *,
+    tune: bool,
+    start_from: str | None,
 ) -> Iterator[Event]:
     """The run that the options ask for, not yet begun. Without a config it is one that the store has."""
     from dlx.diagnose.lr_find import tuned
@@ -157,6 +174,8 @@ def _events(
 
     if config is None:
         return run.resume(find_run(store, str(resume)), store, max_seconds=limit)
+    rate = tuned if tune else None
+    origin = None if start_from is None else find_run(store, start_from)
     if resume == "auto":
-        return run.resume_or_start(config, store, name=str(name), max_seconds=limit, tune=tuned if tune else None)
-    return run.start(config, store, name=name, max_seconds=limit, tune=tuned if tune else None)
+        return run.resume_or_start(config, store, name=str(name), max_seconds=limit, tune=rate, start_from=origin)
+    return run.start(config, store, name=name, max_seconds=limit, tune=rate, start_from=origin)

@@ -3,6 +3,7 @@
 from dlx.engine.checkpoint import named_leaves as named_leaves
 from dlx.engine.checkpoint import newest_checkpoint as newest_checkpoint
 from dlx.engine.checkpoint import newest_step as newest_step
+from dlx.engine.checkpoint import read_named_weights as read_named_weights
 from dlx.engine.checkpoint import read_weights as read_weights
 from dlx.engine.checkpoint import write_atomically as write_atomically
 from dlx.engine.cohort import RAW as RAW
@@ -12,6 +13,10 @@ from dlx.engine.cohort import Plan as Plan
 from dlx.engine.cohort import Progress as Progress
 from dlx.engine.cohort import park_lanes as park_lanes
 from dlx.engine.cohort import save_lanes as save_lanes
+from dlx.engine.examine import Contributions as Contributions
+from dlx.engine.examine import ExaminedTask as ExaminedTask
+from dlx.engine.examine import examine as examine
+from dlx.engine.examine import total as total
 from dlx.engine.feed import make_feed as make_feed
 from dlx.engine.forward import Forward as Forward
 from dlx.engine.forward import predict as predict

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,15 @@ def read_weights(folder: Path, template: Any) -> Weights:
 
     However they were trained: the optimizer's state is not looked at. Raises `DataError` as `read_checkpoint`.
     """
+    found = read_named_weights(folder)
+    return replace(found, tree=_shaped(found.tree, template, found.path))
+
+
+def read_named_weights(folder: Path) -> Weights:
+    """As `read_weights`, of whatever architecture: the tree is a mapping of names such as `params/output/kernel` to arrays."""
     path, arrays, state, damaged = _newest_intact(folder)
     best = {name.removeprefix("1/"): array for name, array in arrays.items() if name.startswith("1/")}
-    return Weights(_shaped(best, template, path), state["numbers"]["best_step"], path, _digest(best, ""), damaged)
+    return Weights(best, state["numbers"]["best_step"], path, _digest(best, ""), damaged)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

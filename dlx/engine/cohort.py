@@ -12,14 +12,15 @@ import jax
 import numpy as np
 
 from dlx.config.schedule import ReduceOnPlateau
-from dlx.engine.checkpoint import Checkpoint, read_checkpoint, read_weights, write_checkpoint
+from dlx.engine.checkpoint import Checkpoint, named_leaves, read_checkpoint, read_weights, write_checkpoint
 from dlx.engine.placement import host
 from dlx.engine.plateau import Plateau, after_evaluation
 from dlx.engine.program import Name, Program
 from dlx.engine.state import LaneState, judged
+from dlx.engine.troubles import Troubles
 from dlx.errors import DataError
 from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured, Notice
-from dlx.tasks import LearnerState
+from dlx.tasks import LearnerState, Watchful
 
 CONTINUE = Decision()
 """The answer that changes nothing."""
@@ -114,6 +115,24 @@ class Cohort:
         lanes = progress.lanes._replace(learner=progress.lanes.learner._replace(params=learner.params, rest=learner.rest))
         return replace(progress, lanes=lanes)
 
+    def agreeing(self, weights: Mapping[str, np.ndarray]) -> tuple[list[str], list[str]]:
+        """Of the names of a lane's weights, such as `params/output/kernel`, those that `weights` has in the same shape, and the others."""
+        mine = named_leaves(judged(self.program.lane_state.learner))
+        taken = [name for name, leaf in mine if name in weights and _suits(weights[name], leaf)]
+        return taken, [name for name, _ in mine if name not in taken]
+
+    def start_from(self, weights: Mapping[str, np.ndarray]) -> Generator[Event, Decision | None, Progress]:
+        """Lanes at step 0, fresh but for what agrees in name and shape with `weights`, which all lanes then have."""
+        progress = yield from self.start()
+        learner = progress.lanes.learner
+        fresh = judged(learner)
+        leaves = [
+            np.stack([weights[name]] * self.lanes) if name in weights and _suits(weights[name], leaf) else leaf
+            for name, leaf in named_leaves(host(fresh))
+        ]
+        begun = self.program.spread(jax.tree.unflatten(jax.tree.structure(fresh), leaves))
+        return replace(progress, lanes=progress.lanes._replace(learner=learner._replace(params=begun.params, rest=begun.rest)))
+
     def restore(self, folders: Sequence[Path]) -> Generator[Event, Decision | None, Progress]:
         """The lanes as the newest intact checkpoints of the given folders (one per lane) left them.
 
@@ -163,7 +182,7 @@ class Cohort:
 
         `first` is the decision before the first chunk; each event is answered with the next one.
         """
-        plan, decision = self.plan, first
+        plan, decision, troubles = self.plan, first, Troubles()
         for name in self._needed() if progress.step < plan.total_steps else ():
             if not decision.stop:  # a signal need not wait for what is not compiled yet
                 decision = _merge(decision, (yield from self._compile(name)))
@@ -172,9 +191,12 @@ class Cohort:
             complete = progress.step == plan.next_evaluation(progress.step - 1)
             decision = (yield self._measured(progress, rates, complete)) or CONTINUE
             if complete:
-                progress, event = self._evaluate(replace(progress, pending={}), self._train_metrics(progress))
+                train = self._train_metrics(progress)
+                progress, event = self._evaluate(replace(progress, pending={}), train)
                 answer = (yield event) or CONTINUE
                 decision = _merge(decision, answer)
+                for sentence in self._troubles(troubles, train, event):
+                    decision = _merge(decision, (yield Notice(sentence)) or CONTINUE)
             if decision.out:
                 stopped = progress.stopped_at.copy()
                 stopped[list(decision.out)] = progress.step
@@ -268,6 +290,15 @@ class Cohort:
         flags = [tuple(bool(x) for x in mask) for mask in (improved, counts)]
         return progress, Evaluated(progress.step, self._epoch(progress.step), split, metrics, *flags)
 
+    def _troubles(self, troubles: Troubles, train: Sequence[Mapping[str, float]], event: Evaluated) -> list[str]:
+        """What the task says that is wrong, of lanes that count."""
+        task = self.program.task
+        if not isinstance(task, Watchful):
+            return []
+        lanes = zip(train, event.metrics, event.counts, strict=True)
+        said = [task.warnings({**of_steps, **of_part}) if counts else {} for of_steps, of_part, counts in lanes]
+        return troubles.new(said)
+
     def _mark_ruined(self, progress: Progress, losses: Sequence[float]) -> Progress:
         """Marks the lanes whose last step made their weights non-finite, before another step has shown it in its loss."""
         at = np.array(progress.lanes.diverged_at)
@@ -352,3 +383,8 @@ def _merge(first: Decision, second: Decision) -> Decision:
     return Decision(
         first.stop or second.stop, first.save or second.save, second.max_steps or first.max_steps, (*first.out, *second.out)
     )
+
+
+def _suits(weight: np.ndarray, leaf: Any) -> bool:
+    """Whether a weight can be that of each lane of a leaf (K, ...)."""
+    return (weight.shape, weight.dtype) == (tuple(leaf.shape[1:]), leaf.dtype)

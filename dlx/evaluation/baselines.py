@@ -1,6 +1,7 @@
 """What scikit-learn reaches in a second or two on the same examples: the figures that a network's have to be seen beside.
 
 The constant guess, a linear model (logistic or ridge regression) and boosted trees. `dlx check` fits the same ones, with less effort.
+Of a series also what its own past says: the last value, the value a season ago, a linear map of the window (`dlx.evaluation.forecasts`).
 """
 
 import importlib
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dlx.data import Part, Scaling, Spec, Supervision, some_rows
+from dlx.evaluation.forecasts import forecasts
 from dlx.evaluation.metrics import overall
 
 CONSTANT = MappingProxyType({"class": "majority", "labels": "the usual labels", "number": "the mean"})
@@ -53,10 +55,12 @@ MOST_TREES = 500
 """Trees of all classes or labels together."""
 
 
-def baselines(train: Part, judged: Part, spec: Spec, scaling: Scaling) -> dict[str, dict[str, float]]:
+def baselines(
+    train: Part, judged: Part, spec: Spec, scaling: Scaling, season: int | None = None
+) -> dict[str, dict[str, float]]:
     """By model its metrics on the judged part, by the same functions as the network's. The constant guess comes first.
 
-    Fitted on at most `MOST` training examples, drawn at random but always the same. Deterministic.
+    `season` is given for windows of a series, whose first feature is the target's past: the steps of a day, a week or a year. Fitted on at most `MOST` training examples, drawn at random but always the same. Deterministic.
     """
     columns = math.prod(spec.input_shape)
     few = train.take(some_rows(len(train), min(MOST, max(FEWEST, MOST_VALUES // columns))))
@@ -70,6 +74,8 @@ def baselines(train: Part, judged: Part, spec: Spec, scaling: Scaling) -> dict[s
 
     x = scaling.apply(few.inputs).reshape(-1, columns)
     found = guesses(x, few.targets, blocks(), spec, effort)
+    if season is not None:
+        found |= forecasts(train, judged, season)
     return {
         CONSTANT[spec.supervision] if model == "constant" else model: overall(spec.supervision, outputs, judged.targets)
         for model, outputs in found.items()

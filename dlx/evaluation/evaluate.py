@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from dlx import engine, strict_json
-from dlx.data import Dataset, Part, read_labelled
+from dlx.data import SHUFFLED, Dataset, Order, Part, read_labelled
 from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.baselines import baselines
 from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
+from dlx.evaluation.examined import examined_scores, summed_scores
+from dlx.evaluation.gallery.pictures_of import pictures_of
 from dlx.evaluation.importance import encoded, importance
 from dlx.evaluation.metrics import headline, measure
 from dlx.evaluation.predictions import Predictions, fingerprint_of, read_predictions, write_predictions
@@ -28,7 +30,7 @@ from dlx.evaluation.slices import slices, weak_slices
 from dlx.evaluation.worst import worst, wrong_output
 from dlx.experiment.restore import Trained, restore
 from dlx.store import RunRecord, Store
-from dlx.tasks import LearnerState
+from dlx.tasks import LearnerState, Supervised
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Judged:
     """The data set's name, or the new file."""
     split: str
     part: Part
-    outputs: np.ndarray
-    """(n, k) logits, or numbers in the data's own units."""
+    outputs: np.ndarray | None
+    """(n, k) logits, or numbers in the data's own units; None for a task that has no answer for each example."""
     dataset: Dataset | None
     """The run's own data, if that is what was judged."""
+    order: Order
+    """How the examples follow each other."""
     notices: tuple[str, ...]
     seconds: Mapping[str, float]
 
@@ -62,15 +66,15 @@ def judge(trained: Trained, *, split: str | None = None, data: str | None = None
         if split not in (None, "all"):
             raise UsageError(f"--split {split}: all of --data is judged; leave --split out, or split the file")
         part, notices = read_labelled(trained.preparation, data, trained.config.data)
-        name, split, dataset = data, "all", None
+        name, split, dataset, order = data, "all", None, SHUFFLED
     else:
         dataset = trained.dataset(keep_rows=True)
         split, part = _part(dataset, split)
-        name, notices = dataset.name, _trained_on(dataset, split, len(part))
+        name, notices, order = dataset.name, _trained_on(dataset, split, len(part)), dataset.order
     loaded = time.perf_counter()
-    outputs = trained.forward(part.inputs)
+    outputs = trained.forward(part.inputs) if isinstance(trained.task, Supervised) else None
     seconds = {"data": loaded - began, "predict": time.perf_counter() - loaded}
-    return Judged(name, split, part, outputs, dataset, (*trained.notices, *notices), seconds)
+    return Judged(name, split, part, outputs, dataset, order, (*trained.notices, *notices), seconds)
 
 
 def evaluate(
@@ -84,11 +88,20 @@ def evaluate(
 ) -> Evaluation:
     """Every metric of the task on what was judged, with bootstrap intervals. `explain` adds saliency, or what columns are worth.
 
-    Raises `DataError` for a column to slice by that the data does not have.
+    Raises `DataError` for a column to slice by that the data does not have, `UsageError` for what the task has no use for.
     """
+    part = judged.part
+    resamples = affordable(len(part), resamples) if len(part) >= LEAST else 0
+    if judged.outputs is None:
+        if slice_by or explain:
+            kind = trained.config.task.kind if trained.config.task else ""
+            raise UsageError(
+                f"--slice and --explain are for tasks with an answer for each example, and this is {kind}: leave them out"
+            )
+        return _by_its_own_metrics(trained, judged, resamples)
     began = time.perf_counter()
-    preparation, part, outputs = trained.preparation, judged.part, judged.outputs
-    spec, resamples = preparation.spec, affordable(len(part), resamples) if len(part) >= LEAST else 0
+    preparation, outputs = trained.preparation, judged.outputs
+    spec = preparation.spec
     scores = measure(spec.supervision, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
     metric, maximize = headline(spec.supervision)
     measured = time.perf_counter()
@@ -99,7 +112,7 @@ def evaluate(
     if explain and preparation.encoder is not None:
         weights = importance(trained.forward, part, spec.supervision, encoded(preparation.encoder))
     if explain:
-        examples = _explained(trained, judged, examples)
+        examples = _explained(trained, judged, outputs, examples)
     warnings = (*judged.notices, *drift(preparation, part.inputs), *weak)
     seconds = {**judged.seconds, "metrics": measured - began, "examples": time.perf_counter() - measured}
     return Evaluation(
@@ -122,6 +135,42 @@ def evaluate(
         importance=weights,
         warnings=warnings,
         seconds=seconds,
+        gallery=pictures_of(trained, part),
+    )
+
+
+def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int) -> Evaluation:
+    """The evaluation of a task without an answer for each example."""
+    began, task, spec, part = time.perf_counter(), trained.task, trained.preparation.spec, judged.part
+    if isinstance(task, engine.ExaminedTask):
+        scores = examined_scores(trained, task, part, judged.order, resamples)
+    else:
+        scores, resamples = summed_scores(trained, part, judged.order), 0
+    measured = time.perf_counter()
+    shown = pictures_of(trained, part)
+    seconds = {**judged.seconds, "metrics": measured - began, "pictures": time.perf_counter() - measured}
+    headline, maximize = next(iter(task.scores.items()))
+    return Evaluation(
+        run=trained.run.id,
+        name=trained.run.name,
+        data=judged.data,
+        split=judged.split,
+        examples=len(part),
+        target=spec.target,
+        classes=(),
+        step=trained.step,
+        device=engine.describe_device(),
+        scores=scores,
+        headline=headline,
+        maximize=maximize,
+        resamples=resamples,
+        baselines={},
+        slices=(),
+        worst=(),
+        importance=(),
+        warnings=judged.notices,
+        seconds=seconds,
+        gallery=shown,
     )
 
 
@@ -133,7 +182,10 @@ def simple_models(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str,
     if judged.dataset is not None and (kept := _kept(trained, judged)):
         return kept
     dataset = judged.dataset or trained.dataset()
-    return baselines(dataset.train, judged.part, dataset.spec, dataset.scaling)
+    if judged.outputs is None:
+        return {}
+    season = dataset.preprocessing.get("series", {}).get("season")
+    return baselines(dataset.train, judged.part, dataset.spec, dataset.scaling, season)
 
 
 def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
@@ -143,7 +195,8 @@ def keep(trained: Trained, judged: Judged, evaluation: Evaluation) -> None:
     """
     if judged.dataset is None or trained.changed:
         return
-    write_predictions(trained.run.path, _predictions(trained, judged))
+    if judged.outputs is not None:
+        write_predictions(trained.run.path, _predictions(trained, judged))
     tree = {**evaluation_json(evaluation), "fingerprint": judged.fingerprint, "checkpoint": trained.digest}
     tree["baselines"] = tree["baselines"] or _kept(trained, judged)  # they were left out, and are as good as before
     engine.write_atomically(_figures_file(trained, judged), strict_json.dumps(tree).encode("utf-8", "backslashreplace"))
@@ -202,7 +255,7 @@ def _top_k(trained: Trained) -> tuple[int, ...]:
     return () if chosen is None else (chosen,)
 
 
-def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) -> tuple[Example, ...]:
+def _explained(trained: Trained, judged: Judged, outputs: np.ndarray, examples: Sequence[Example]) -> tuple[Example, ...]:
     """The examples with what their predictions depend on: maps of the pixels, or the columns of a table."""
     preparation, spec, scaling = trained.preparation, trained.preparation.spec, trained.preparation.scaling
     rows = np.array([example.row for example in examples], int)
@@ -210,7 +263,7 @@ def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) ->
     if not len(rows) or not (images or preparation.encoder):
         return tuple(examples)
     part = judged.part.take(rows)
-    chosen = wrong_output(part, judged.outputs[rows], spec)
+    chosen = wrong_output(part, outputs[rows], spec)
     moments = preparation.moments
     # Integrated gradients begin at the mean example, which is not 0 where `data.standardize` is false.
     reference = None if moments is None else (moments.mean - scaling.mean) * scaling.inverse_std
@@ -236,7 +289,11 @@ def _explained(trained: Trained, judged: Judged, examples: Sequence[Example]) ->
 
 
 def _predictions(trained: Trained, judged: Judged) -> Predictions:
+    """Raises `UsageError` for a task that has no answer for each example."""
     spec = trained.preparation.spec
+    if judged.outputs is None:
+        kind = trained.config.task.kind if trained.config.task else ""
+        raise UsageError(f"run {trained.run.id} has no answer for each example (its task is {kind}): name runs that predict")
     return Predictions(
         judged.outputs,
         judged.part.targets,

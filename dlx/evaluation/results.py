@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlx.data.dataset import TargetKind
+from dlx.evaluation.gallery.pictures import Picture
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,6 +150,8 @@ class Evaluation:
     """One sentence each: drifted inputs, classes without an example."""
     seconds: Mapping[str, float]
     """By phase."""
+    gallery: tuple[Picture, ...] = ()
+    """What the network's work looks like."""
 
 
 @dataclass(frozen=True)

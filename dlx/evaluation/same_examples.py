@@ -10,7 +10,10 @@ from dlx.errors import DataError
 from dlx.evaluation.predictions import Predictions
 from dlx.store import RunSummary
 
-PRESENTATION: Final = frozenset({"standardize", "augment", "drop", "size", "color", "max_categories"})
+PRESENTATION: Final = frozenset(
+    {"standardize", "augment", "drop", "size", "color", "max_categories"}
+    | {"unit", "words", "lower", "vocabulary", "min_frequency", "length", "cut", "bucket"}  # of text
+)
 """Fields of `data` that decide how an example is shown to the network, and not which examples are judged."""
 _OF_TRAINING: Final = MappingProxyType({"test": frozenset({"validation", "limit"}), "validation": frozenset({"limit"})})
 """By split, fields that decide only which other examples train."""

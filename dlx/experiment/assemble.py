@@ -69,8 +69,8 @@ def with_absolute_paths(config: Experiment) -> Experiment:
 
 def _absolute(section: DataConfig | ModelConfig) -> DataConfig | ModelConfig:
     changes: dict[str, str] = {}
-    for name in ("path", "test_path"):
-        if (path := vars(section).get(name)) is not None:
+    for name in section.file_fields():
+        if (path := vars(section)[name]) is not None:
             changes[name] = str(Path(path).expanduser().absolute())
     target = vars(section).get("target")
     if vars(section)["kind"] == "python" and target is not None and ".py:" in target:
@@ -144,7 +144,8 @@ def fingerprint(dataset: Dataset) -> str:
 def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     chunk = min(plan.evaluate_every, plan.total_steps, MAX_CHUNK)
     largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), engine.TRAIN_SAMPLE))
-    eval_batch = min(EVAL_BATCH, largest)
+    # Each place of a batch of streams begins without a memory: few places, as in training, tell more truly how good it is.
+    eval_batch = min(plan.batch_size if dataset.order.kind == "streams" else EVAL_BATCH, largest)
     statistics = max(1, min(plan.steps_per_epoch, engine.TRAIN_SAMPLE // plan.batch_size))
     shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch), statistics)
     if resident:

@@ -17,6 +17,8 @@ from dlx.experiment.clock import Stopwatch
 from dlx.experiment.environment import capture, command_line, git_state, sources
 from dlx.experiment.interrupts import Interrupts
 from dlx.experiment.session import Heartbeat, Manner, Session, checkpoint_folder, closing_on_error
+from dlx.experiment.start_from import begin as begin_from
+from dlx.experiment.start_from import check_origin, origin_of, origin_recorded
 from dlx.store import NewRun, RunRecord, Store, claim_run, find_named, rewind_run, start_run
 
 RANGE_TEST = "range_test"
@@ -34,9 +36,10 @@ def start(
     max_seconds: float | None = None,
     unless_named: bool = False,
     tune: Tune | None = None,
+    start_from: RunRecord | None = None,
 ) -> Iterator[Event]:
     """Trains a config as a new run, under the rate that `tune` finds. Ends with `Finished`, or with a `DlxError` that the record
-    holds too.
+    holds too. It begins with those weights of `start_from` that agree with its own in name and shape.
 
     With `unless_named` a run of that name that another process has just started is a `BusyError`.
     """
@@ -51,6 +54,8 @@ def start(
         yield loaded(dataset)
         assembly = assemble([resolve(config, dataset)], dataset)
         plan = assembly.plan
+        origin = None if start_from is None else origin_of(start_from)
+        notes = () if origin is None else check_origin(origin, assembly.cohort, assembly.config)
         commit, changes = git_state()
         environment: dict[str, Any] = {
             **capture(),
@@ -58,6 +63,7 @@ def start(
             "data": fingerprint(dataset),
             "sources": sources(assembly.config),
             **({"lr_find": found} if found else {}),
+            **({"start_from": origin.record} if origin else {}),
         }
         run_id = start_run(
             store,
@@ -83,7 +89,7 @@ def start(
             if changes:
                 engine.write_atomically(folder / "changes.diff", changes.encode())
             yield _started(assembly, session, name, 0, resumed=False)
-            return (yield from assembly.cohort.start())
+            return (yield from begin_from(assembly.cohort, origin, notes))
 
         yield from session.run(begin())
 
@@ -133,14 +139,20 @@ def _continue(run: RunRecord, session: Session) -> Generator[Event, Decision | N
     else:
         if run.step:
             yield Notice(f"{folder} holds no checkpoint: the run begins again at step 0, it had come to step {run.step}")
-        progress = yield from cohort.start()
+        progress = yield from begin_from(cohort, origin_recorded(run, session.store))
     rewind_run(session.store, run.id, progress.step)
     yield _started(session.assembly, session, run.name, progress.step, resumed=True)
     return progress
 
 
 def resume_or_start(
-    config: Experiment, store: Store, *, name: str, max_seconds: float | None = None, tune: Tune | None = None
+    config: Experiment,
+    store: Store,
+    *,
+    name: str,
+    max_seconds: float | None = None,
+    tune: Tune | None = None,
+    start_from: RunRecord | None = None,
 ) -> Iterator[Event]:
     """What cron wants: continues the newest run of a name if it is unfinished, reports it if complete, else starts it.
 
@@ -149,13 +161,17 @@ def resume_or_start(
     """
     run = find_named(store, name)
     if run is None:
-        yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True, tune=tune)
+        yield from start(config, store, name=name, max_seconds=max_seconds, unless_named=True, tune=tune, start_from=start_from)
         return
     stored = validate_stored(run.config, f"run {run.id}")
     if RANGE_TEST in run.environment:
         raise ConfigError(f"run {run.id} ({name}) is a range test of `dlx lr-find`: choose another --name to train under")
     found = {f"{key} was" for key in run.environment.get("lr_find", {}).get("set", {})} if tune is not None else set()
     changes = [each for each in _changes(config, stored) if not each.startswith(tuple(found))]
+    begun = run.environment.get("start_from", {}).get("run")
+    if start_from is not None and begun != start_from.id:
+        how = "fresh weights" if begun is None else f"weights of run {begun}"
+        raise ConfigError(f"run {run.id} ({name}) began with {how}: leave out --start-from, or choose another --name")
     if changes:
         raise ConfigError(
             f"run {run.id} ({name}) was started with another config: {'; '.join(changes)}; choose another --name to train this one"

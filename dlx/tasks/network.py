@@ -46,7 +46,7 @@ class Network:
         return self.run(config, self.build(config, params, rest, key, train=train), inputs, train=train)
 
     def using(
-        self, config: Experiment, params: Any, rest: Any, key: jax.Array, use: Callable[[nnx.Module], R], *, train: bool
+        self, config: Experiment, params: Any, rest: Any, key: jax.Array, use: Callable[[Any], R], *, train: bool
     ) -> tuple[R, Any]:
         """What `use` makes of the module with this state, and the new running statistics: for networks of several parts."""
         model = self.build(config, params, rest, key, train=train)

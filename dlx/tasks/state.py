@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,7 @@ class Asked:
     """Points on the way from one sample to the next, for interpolation: `count` rows of so many."""
 
 
+@runtime_checkable
 class Generative(Protocol):
     """A task whose network makes examples."""
 
@@ -71,11 +72,21 @@ class Generative(Protocol):
         ...
 
 
+@runtime_checkable
 class Examined(Protocol):
     """A task that is not judged against a class, labels or numbers of each example: by what each adds to the sums."""
 
     def examine(self, config: Experiment, state: "LearnerState", batch: Batch, key: Key) -> tuple[Any, Sums]:
         """The memory after the batch, and each example's part of the sums (b, ...), to be weighted and added up."""
+        ...
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """A task that can tell while it trains that it goes wrong in a way in which the loss says nothing of it."""
+
+    def warnings(self, metrics: Mapping[str, float]) -> Mapping[str, str]:
+        """What is wrong by the metrics (`train/...`, `validation/...`) of an evaluation: a sentence by a name for each trouble."""
         ...
 
 

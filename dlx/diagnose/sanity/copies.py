@@ -65,6 +65,8 @@ def duplicates(subject: Subject) -> Finding:
 def statistics(subject: Subject) -> Finding:
     """Was something computed from the validation and test parts, too? Inputs that are scaled exactly only with them tell."""
     whole = subject.whole
+    if whole.spec.tokens:
+        return Finding("skip", "the inputs are tokens: nothing scales them")
     problems: list[Problem] = []
     if subject.config.data.standardize and (wrong := _foreign_scaling(whole)):
         problems.append(

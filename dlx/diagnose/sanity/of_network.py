@@ -181,6 +181,11 @@ def symmetry(subject: Subject) -> Finding:
     return finding_of(problems, fine, {"equal_units": alike})
 
 
+def _scaled(inputs: jax.Array, scale: float) -> jax.Array:
+    """Tokens stay what they are."""
+    return scale * inputs if jnp.issubdtype(inputs.dtype, jnp.floating) else inputs
+
+
 def _tried(net: Untrained) -> Iterator[np.ndarray]:
     """Outputs (b, outputs) for inputs as they are, larger and negated, and of networks with large random weights."""
     params, rest = net.learner.params, net.learner.rest
@@ -188,7 +193,7 @@ def _tried(net: Untrained) -> Iterator[np.ndarray]:
     batches = batches[: max(1, EXAMPLES // len(batches[0].targets))]
 
     def outputs(params: Any, scale: float) -> np.ndarray:
-        return np.concatenate([net.run(params, rest, scale * batch.inputs, train=False).outputs for batch in batches])
+        return np.concatenate([net.run(params, rest, _scaled(batch.inputs, scale), train=False).outputs for batch in batches])
 
     yield from (outputs(params, scale) for scale in (1, 10, -1))
     chance = np.random.Generator(np.random.Philox(key=0))

@@ -1,7 +1,6 @@
 """A few training examples to be learned by heart, and the experiment without whatever would keep a network from that."""
 
 from dataclasses import replace
-from typing import assert_never
 
 import numpy as np
 
@@ -55,7 +54,7 @@ def unhindered(config: Experiment) -> Experiment:
 def of_a_constant(config: Experiment, targets: np.ndarray, dataset: Dataset) -> float | None:
     """The loss of the best guess that knows no input: a constant for numbers (n, outputs), the frequencies of classes or labels.
 
-    None where that guess is right already.
+    None where that guess is right already, and under a rule whose loss tells nothing of guesses.
     """
     match config.task:
         case Regress(loss=kind, huber_delta=delta):
@@ -73,7 +72,8 @@ def of_a_constant(config: Experiment, targets: np.ndarray, dataset: Dataset) -> 
         case Multilabel():
             shares = targets.mean(0)  # (labels,)
             return float(np.mean([_entropy(np.array([share, 1 - share])) for share in shares])) or None
-    assert_never(config.task)
+        case _:
+            return None
 
 
 def _entropy(shares: np.ndarray) -> float:

@@ -1,15 +1,15 @@
 """Targets that change places between inputs, and the score that is then left to chance."""
 
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 import numpy as np
 
 from dlx.config import Experiment
-from dlx.config.task import Classify, Multilabel, Regress
+from dlx.config.task import Classify, Multilabel, Perceptron, Regress
 from dlx.data import Dataset, some_rows
 from dlx.data.dataset import Part
 from dlx.diagnose.sanity.alike import groups_of
+from dlx.errors import ConfigError
 
 FEW, LEAST = 96, 48
 """Training examples under shuffled targets, and held-out ones at least."""
@@ -59,14 +59,14 @@ def by_chance(config: Experiment, targets: np.ndarray, different: int) -> tuple[
     Numbers that follow no input correlate with `different` targets by ERRORS / sqrt(n) at most, and r2 is at most the square.
     """
     match config.task:
-        case Classify() | None:
+        case Classify() | Perceptron() | None:
             metric, chance = "accuracy", float(np.max(np.bincount(targets)) / len(targets))
         case Multilabel():
             metric, chance = "accuracy", float(np.maximum(targets.mean(0), 1 - targets.mean(0)).mean())
         case Regress():
             return "r2", 0.0, min(1.0, ERRORS**2 / different)
         case _:
-            assert_never(config.task)
+            raise ConfigError(f"task.kind={config.task.kind} has no score that chance alone would reach")
     return metric, chance, chance + ERRORS * float(np.sqrt(chance * (1 - chance) / different))
 
 

@@ -64,9 +64,10 @@ def _body(trained: Trained, description: Mapping[str, Any], parameters: int) -> 
     yield from _training(trained, config)
     yield "\n## Use\n"
     yield "`model.safetensors` has the weights, `config.json` the experiment, the standardization and the names. With dlx:\n"
-    yield f"```python\n{with_dlx(spec.outputs, numbers=numbers)}```\n"
-    yield "Without dlx:\n"
-    yield f"```python\n{without_dlx(config, spec.input_shape, spec.outputs, numbers=numbers)}```"
+    yield f"```python\n{with_dlx(spec.outputs, numbers=numbers, tokens=bool(spec.tokens))}```\n"
+    if (plain := without_dlx(config, spec.input_shape, spec.outputs, numbers=numbers)) is not None:
+        yield "Without dlx:\n"
+        yield f"```python\n{plain}```"
     if config.train.precision == "bfloat16":
         yield "\nBoth compute in float32. It was trained in bfloat16, so outputs differ from dlx's own in the third digit."
     if config.model.kind == "python":

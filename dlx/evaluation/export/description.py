@@ -69,6 +69,7 @@ def _inputs(trained: Trained) -> dict[str, Any]:
         "images": f"{preparation.color or ''} pixels from 0 to {preparation.pixel_range}, channels last".strip(),
         "table": "rows as the encoder in `preprocessing` makes them of columns (docs/export.md of dlx says how), not standardized",
         "arrays": "as in the training data, not standardized",
+        "text": "tokens as the tokenizer in `preprocessing` makes them of text (docs/text.md of dlx says how), 0 where a text has ended",
     }[preparation.kind]
     shape = ["batch", *preparation.spec.input_shape]
     return {"shape": shape, "dtype": preparation.dtype.name, "meaning": meaning, "columns": list(preparation.columns)}

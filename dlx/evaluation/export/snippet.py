@@ -27,13 +27,13 @@ _PREDICT: Final = '''
 
 def predict(inputs):
     """Raw inputs (n, ...) -> outputs (n, {outputs})."""
-    x = (inputs.astype(jnp.float32) - jnp.array(scaling["mean"])) * jnp.array(scaling["inverse_std"])
+    x = {ready}
 {body}
     return {result}
 '''
 _FILL: Final = """
 shape, outputs = config["inputs"]["shape"][1:], config["outputs"]["shape"][1]
-in_features = shape[0] if len(shape) == 1 else tuple(shape)
+in_features = {features}
 model = {build}
 {mode}
 state = nnx.state(model, nnx.Not(nnx.RngState))
@@ -42,6 +42,9 @@ for path, variable in nnx.to_flat_state(state):
         variable.set_value(jnp.array(weights[name]))
 nnx.update(model, state)
 """
+_SCALED: Final = '(inputs.astype(jnp.float32) - jnp.array(scaling["mean"])) * jnp.array(scaling["inverse_std"])'
+_NUMBERS: Final = "shape[0] if len(shape) == 1 else tuple(shape)"
+_TOKENS: Final = 'models.Tokens(shape[0], scaling["tokens"])'
 _LINEAR: Final = """
 
 def linear(x, name):
@@ -73,23 +76,25 @@ def norm(x, name):
 """
 
 
-def with_dlx(outputs: int, *, numbers: bool) -> str:
+def with_dlx(outputs: int, *, numbers: bool, tokens: bool = False) -> str:
     """A program whose `predict` is the network, built by dlx from the config."""
     imports = "import jax.numpy as jnp\nfrom flax import nnx"
     build = 'models.build(Experiment.model_validate(config["experiment"]).model, in_features, outputs, nnx.Rngs(0))'
     head = _HEAD.format(imports=imports, own="\nfrom dlx import models\nfrom dlx.config import Experiment\n")
     return (
         head
-        + _FILL.format(build=build, mode="models.set_mode(model, train=False)")
-        + _predict(["x = models.call(model, x, train=False)"], outputs, numbers)
+        + _FILL.format(build=build, mode="models.set_mode(model, train=False)", features=_TOKENS if tokens else _NUMBERS)
+        + _predict(["x = models.call(model, x, train=False)"], outputs, numbers, tokens=tokens)
     )
 
 
-def without_dlx(config: Experiment, input_shape: tuple[int, ...], outputs: int, *, numbers: bool) -> str:
-    """A program whose `predict` is the network, in plain JAX, or with the user's own module."""
+def without_dlx(config: Experiment, input_shape: tuple[int, ...], outputs: int, *, numbers: bool) -> str | None:
+    """A program whose `predict` is the network, in plain JAX, or with the user's own module; None for what is too long for that."""
     model = config.model
     if isinstance(model, PythonModel):
         return _own_module(model, input_shape, outputs, numbers)
+    if not isinstance(model, Linear | Mlp | ConvNet | LeNet5):
+        return None
     parts = [_HEAD.format(imports="import jax\nimport jax.numpy as jnp", own=""), _LINEAR]
     if isinstance(model, ConvNet | LeNet5):
         parts.append(_CONV)
@@ -156,11 +161,14 @@ def _own_module(model: PythonModel, input_shape: tuple[int, ...], outputs: int, 
     place, _, name = model.target.rpartition("/")[2].rpartition(":")
     own = f"\nfrom {place.removesuffix('.py')} import {name}  # the network's own code\n"
     arguments = "".join(f", {key}={value!r}" for key, value in model.args.items())
-    fill = _FILL.format(build=f"{name}(in_features, outputs, rngs=nnx.Rngs(0){arguments})", mode="model.eval()")
+    fill = _FILL.format(
+        build=f"{name}(in_features, outputs, rngs=nnx.Rngs(0){arguments})", mode="model.eval()", features=_NUMBERS
+    )
     head = _HEAD.format(imports="import jax.numpy as jnp\nfrom flax import nnx", own=own)
     return head + fill + _predict([f"x = {call}"], outputs, numbers)
 
 
-def _predict(body: list[str], outputs: int, numbers: bool) -> str:
+def _predict(body: list[str], outputs: int, numbers: bool, *, tokens: bool = False) -> str:
+    ready = "inputs" if tokens else _SCALED
     result = 'x * jnp.array(scaling["target_std"]) + jnp.array(scaling["target_mean"])' if numbers else "x"
-    return _PREDICT.format(outputs=outputs, body="\n".join(f"    {line}" for line in body), result=result)
+    return _PREDICT.format(ready=ready, outputs=outputs, body="\n".join(f"    {line}" for line in body), result=result)

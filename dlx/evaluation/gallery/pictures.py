@@ -68,3 +68,13 @@ class Texts:
 
 
 Picture = Images | HeatMap | Lines | Scatter | Texts
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What was made."""
+
+    values: np.ndarray
+    """Images (count, height, width, channels), interpolations (count, steps, height, width, channels) in 0..1, or tokens (count, length)."""
+    shown: Images | Texts
+    """The same, for eyes."""

@@ -8,6 +8,7 @@ from dlx.evaluation.results import Evaluation, Example, Measure, Slice
 from dlx.report.confusion import confused_pairs
 from dlx.report.evaluation import interval
 from dlx.report.html.blocks import Column, beside, facts, folded, note, table
+from dlx.report.html.gallery import gallery
 from dlx.report.html.judgement import confusion_matrix, importance_bars, reliability_diagram, residual_plot
 from dlx.report.html.markup import EMPTY, Content, Html, joined, shareable, tag
 from dlx.report.html.page import Section
@@ -27,6 +28,7 @@ CELL: Final = 120
 def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
     """All that an evaluation found, each under its heading."""
     yield Section(f"Scores on {evaluation.split}", joined([_judged(evaluation), _scores(evaluation)]))
+    yield Section("What it makes and sees", gallery(evaluation.gallery))
     yield Section(
         "Each class" if evaluation.target == "class" else "Each " + evaluation.target.removesuffix("s"), _each(evaluation)
     )

@@ -1,0 +1,44 @@
+"""Judging tasks that have no answer for each example: by the task's own metrics of what each example adds to its sums."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dlx import engine
+from dlx.data import Order, Part
+from dlx.evaluation import bootstrap
+from dlx.evaluation.results import Measure, Scores
+from dlx.experiment.restore import Trained
+from dlx.tasks import Task
+
+
+def examined_scores(trained: Trained, task: engine.ExaminedTask, part: Part, order: Order, resamples: int) -> Scores:
+    """Every metric of the task on a part, with intervals from so many bootstrap resamples of its examples (0 for none)."""
+    found = engine.examine(task, trained.config, trained.learner, trained.preparation.scaling, part, order)
+    point = _metrics(task, found.sums(np.ones((1, len(part)))))[0]
+    drawn = [
+        metrics
+        for weights in (bootstrap.counts(len(part), resamples, seed=0) if resamples else ())
+        for metrics in _metrics(task, found.sums(weights))
+    ]
+    names = [name for name in (*task.scores, *point) if name in point]
+    return Scores({name: _measure(point[name], [each[name] for each in drawn]) for name in dict.fromkeys(names)}, {})
+
+
+def summed_scores(trained: Trained, part: Part, order: Order) -> Scores:
+    """The metrics of a task that tells the sums of a batch alone: no intervals can be drawn of them."""
+    task = trained.task
+    sums = engine.total(task, trained.config, trained.learner, trained.preparation.scaling, part, order)
+    return Scores({name: Measure(value) for name, value in task.metrics(sums).items()}, {})
+
+
+def _metrics(task: Task, sums: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+    """The metrics of each resample's sums (resamples, ...)."""
+    return [task.metrics({name: values[row] for name, values in sums.items()}) for row in range(len(sums["count"]))]
+
+
+def _measure(value: float, drawn: list[float]) -> Measure:
+    if not drawn:
+        return Measure(value)
+    low, high = bootstrap.interval(np.asarray(drawn))
+    return Measure(value, float(low), float(high))

@@ -1,0 +1,80 @@
+"""Pictures of forecasts: what was said beside what came, and, of forecasts further ahead, how the error grows."""
+
+import numpy as np
+
+from dlx.data import Part
+from dlx.evaluation.forecasts import naive_forecasts
+from dlx.evaluation.gallery.pictures import Lines, Picture
+from dlx.experiment.restore import Trained
+
+MOST = 200
+"""Rows of a picture: enough for a week of hours, few enough to be seen."""
+JUDGED = 2000
+"""Windows that the error by distance is measured on, the last ones."""
+EXAMPLES = 3
+"""Windows that are drawn with their past, where a forecast reaches further than one row."""
+
+
+def pictures(trained: Trained, part: Part) -> tuple[Picture, ...]:
+    """The last windows of a part of a series: forecast, truth and, beside them, simple forecasts. None for other data."""
+    tree = trained.preprocessing.get("series")
+    if tree is None or not len(part):
+        return ()
+    few = part.take(np.arange(max(0, len(part) - JUDGED), len(part)))
+    said = trained.forward(few.inputs)
+    target = str(tree["features"][0])
+    if few.targets.shape[1] == 1:
+        return (_one_ahead(few, said, target),)
+    return (*_windows(few, said, target), _by_distance(few, said, target, int(tree["season"])))
+
+
+def _one_ahead(part: Part, said: np.ndarray, target: str) -> Lines:
+    shown = slice(max(0, len(part) - MOST), None)
+    truth, forecast = part.targets[shown, 0], said[shown, 0]
+    rmse = float(np.sqrt(np.mean(np.square(forecast - truth, dtype=np.float64))))
+    return Lines(
+        f"Forecasts of {target}",
+        f"The last {len(truth):,} rows, each predicted from the {part.inputs.shape[1]} rows before it: RMSE {rmse:.4g}.",
+        np.arange(len(truth)),
+        {"what came": truth, "forecast": forecast},
+        "row",
+        target,
+    )
+
+
+def _windows(part: Part, said: np.ndarray, target: str) -> list[Lines]:
+    """Some windows with their past, evenly spread over the part."""
+    window, horizon = part.inputs.shape[1], said.shape[1]
+    past = min(window, 3 * horizon)
+    x = np.arange(-past, horizon) + 1
+    found = []
+    for place, row in enumerate(np.linspace(0, len(part) - 1, min(EXAMPLES, len(part))).astype(int).tolist(), 1):
+        came = np.concatenate([part.inputs[row, window - past :, 0], part.targets[row]])
+        forecast = np.concatenate([np.full(past, np.nan, np.float32), said[row]])
+        found.append(
+            Lines(
+                f"Forecast {place} of {target}",
+                f"All that was looked at lies at 0 or before it; {horizon} rows are predicted at once.",
+                x,
+                {"what came": came, "forecast": forecast},
+                "rows ahead",
+                target,
+            )
+        )
+    return found
+
+
+def _by_distance(part: Part, said: np.ndarray, target: str, season: int) -> Lines:
+    """The root mean square error of each distance, beside those of simple forecasts."""
+    errors = {
+        name: np.sqrt(np.mean(np.square(numbers - part.targets, dtype=np.float64), axis=0))
+        for name, numbers in {"network": said, **naive_forecasts(part, season)}.items()
+    }
+    return Lines(
+        f"Error of {target} by distance",
+        f"Root mean square error over {len(part):,} windows.",
+        np.arange(1, said.shape[1] + 1),
+        errors,
+        "rows ahead",
+        "RMSE",
+    )

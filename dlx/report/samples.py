@@ -1,0 +1,75 @@
+"""Samples on a terminal and in files: images as a PNG grid, text as text, either as arrays."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+
+from dlx.errors import UsageError
+from dlx.evaluation.gallery.pictures import Images, Sampled
+from dlx.report.files import whole_file
+from dlx.report.gallery import gallery_lines, pixels
+
+DEFAULT: Final = Path("samples.png")
+"""Where images go of which nobody said it."""
+ENDINGS: Final = (".png", ".txt", ".npz")
+ENLARGED: Final = 448
+"""Pixels of the shorter side that a PNG has at least: small images are enlarged by whole factors."""
+
+
+def check_samples_file(path: Path | None) -> None:
+    """Raises `UsageError` for a file whose ending says nothing that can be written."""
+    if path is not None and path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--out {path}: the ending says what to write: {', '.join(ENDINGS)}")
+
+
+def write_samples(made: Sampled, path: Path | None) -> Path | None:
+    """Writes the file, whole or not at all, and says where; None for text without one. Raises `CannotWriteError` and `UsageError`."""
+    images = isinstance(made.shown, Images)
+    if path is None:
+        if not images:
+            return None
+        path = DEFAULT
+    ending = path.suffix.lower()
+    if ending != ".npz" and (ending == ".png") != images:
+        raise UsageError(
+            f"--out {path}: this network makes {'images: name a .png' if images else 'text: name a .txt'} or .npz file"
+        )
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        if ending == ".npz":
+            np.savez(file, samples=made.values)
+        elif isinstance(made.shown, Images):
+            _write_png(made.shown, file)
+        else:
+            file.write(("\n\n".join(row[-1] for row in made.shown.rows) + "\n").encode("utf-8", "replace"))
+    return path
+
+
+def show_samples(made: Sampled, console: Console, path: Path | None) -> None:
+    """Text as it is; small images in a terminal with colours; where the file is."""
+    if isinstance(made.shown, Images):
+        for line in gallery_lines(made.shown, console):
+            console.print(line)
+    elif path is None:
+        for at, row in enumerate(made.shown.rows):
+            console.print(("\n" if at else "") + row[-1], markup=False, highlight=False, soft_wrap=True)
+    if path is not None:
+        console.print(f"{len(made.values)} samples in {path}", markup=False, soft_wrap=True)
+
+
+def samples_json(made: Sampled) -> dict[str, Any]:
+    """Texts in full; of images how many and how large."""
+    if isinstance(made.shown, Images):
+        return {"images": len(made.values), "shape": list(made.values.shape[1:])}
+    return {"texts": [row[-1] for row in made.shown.rows]}
+
+
+def _write_png(images: Images, file: Any) -> None:
+    from PIL import Image
+
+    whole = pixels(images)
+    factor = max(1, -(-ENLARGED // min(whole.shape[:2])))
+    array = whole[..., 0] if whole.shape[-1] == 1 else whole
+    picture = Image.fromarray(array)
+    picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST).save(file, format="PNG")

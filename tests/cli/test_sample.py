@@ -1,0 +1,132 @@
+"""`dlx sample`: what a generative network makes, on a terminal and in files; and what is said of those that make nothing."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlx.cli.app import main
+
+VAE = (
+    "task={kind: vae}",
+    "data={kind: digits, standardize: false}",
+    "model={kind: vae, hidden: [16], code: 4}",
+    "train.duration=20 steps",
+)
+TEXT = "to be or not to be, that is the question: whether it is nobler in the mind to suffer\n" * 20
+WRITER = (
+    "task={kind: language}",
+    "data={kind: text, path: text.txt, length: 16}",
+    "model={kind: rnn, hidden: 8, embedding: 4}",
+    "train.duration=20 steps",
+    "train.batch_size=4",
+)
+
+
+@pytest.fixture(scope="module")
+def generative_once(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of `vae` (told classes), which makes digits, and `writer`, which makes text."""
+    folder = tmp_path_factory.mktemp("generative")
+    (folder / "text.txt").write_text(TEXT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DLX_CACHE", str(shared_cache))
+        for words in ([*VAE, "task.conditional=true", "--name", "vae"], [*WRITER, "--name", "writer"]):
+            patch.setattr(sys, "argv", ["dlx", "train", "digits-mlp", *words, "-q"])
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code
+    return folder
+
+
+@pytest.fixture
+def generative(generative_once: Path) -> Path:
+    """The current folder, with a copy of that store."""
+    shutil.copytree(generative_once, Path.cwd(), dirs_exist_ok=True)
+    return Path.cwd()
+
+
+@pytest.mark.usefixtures("generative")
+def test_images_become_a_grid_that_the_seed_alone_decides(dlx):
+    """64 of 8x8 pixels with lines of two between them, enlarged: the same file for the same seed, another for another."""
+    files = [Path(f"{name}.png") for name in ("one", "same", "other")]
+    for file, seed in zip(files, ("3", "3", "4"), strict=True):
+        assert "64 samples in" in dlx("sample", "vae", "--seed", seed, "--out", str(file)).out
+    one, same, other = (np.asarray(Image.open(file)) for file in files)
+    assert one.shape == (6 * 78, 6 * 78)  # eight of 8 and seven lines of 2, six times as large
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+@pytest.mark.usefixtures("generative")
+def test_classes_and_interpolations_are_rows_of_the_grid_and_arrays_for_programs(dlx):
+    assert dlx("sample", "vae", "--class", "7", "--class", "0", "-n", "3", "-o", "two.npz").code == 0
+    assert np.load("two.npz")["samples"].shape == (6, 8, 8, 1)
+    assert dlx("sample", "vae", "--interpolate", "5", "-n", "2", "-o", "ways.npz").code == 0
+    ways = np.load("ways.npz")["samples"]
+    assert ways.shape == (2, 5, 8, 8, 1)
+    assert ways.min() >= 0
+    assert ways.max() <= 1
+
+
+@pytest.mark.usefixtures("generative")
+def test_text_goes_on_from_a_prompt_to_stdout_or_a_file(dlx):
+    """The likeliest letters (temperature 0) are the same whatever the seed; a file has what stdout would have had."""
+    shown = dlx("sample", "writer", "--prompt", "to be", "--length", "30", "--temperature", "0")
+    assert shown.out.startswith("to be")
+    assert len(shown.out.removesuffix("\n")) == 30
+    again = dlx("sample", "writer", "--prompt", "to be", "--length", "30", "--temperature", "0", "--seed", "9", "-o", "a.txt")
+    assert again.code == 0
+    assert Path("a.txt").read_text() == shown.out
+    found = json.loads(dlx("sample", "writer", "-n", "2", "--length", "10", "--json").out)
+    assert len(found["texts"]) == 2
+    assert found["seed"] == 0
+
+
+@pytest.mark.usefixtures("generative")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["vae", "--prompt", "x"], "--prompt: this network makes images"),
+        (["vae", "--class", "ten"], "--class ten: there is no such class; there are 0, 1, 2"),
+        (["vae", "--out", "x.txt"], "makes images: name a .png"),
+        (["vae", "--out", "x.jpg"], "the ending says what to write: .png, .txt, .npz"),
+        (["writer", "--interpolate", "3"], "--interpolate: this network makes text"),
+        (["writer", "--prompt", ""], "holds no token"),
+        (["writer", "--out", "x.png"], "makes text: name a .txt"),
+        (["nobody"], "no run"),
+    ],
+)
+def test_what_cannot_be_made_is_one_sentence_and_leaves_no_file(dlx, words, said):
+    result = dlx("sample", *words)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert said in result.err
+    assert not list(Path.cwd().glob("x.*"))
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_classifier_makes_nothing(dlx):
+    result = dlx("sample", "digits")
+    assert result.code == 2
+    assert "makes no examples (its task is classify): `dlx predict` asks it about examples" in result.err
+
+
+@pytest.mark.usefixtures("generative")
+def test_a_generative_network_is_judged_by_its_own_metrics_with_intervals(dlx):
+    """Each example's part of the sums is drawn anew; the page shows what the network makes."""
+    found = json.loads(dlx("evaluate", "vae", "--json").out)
+    assert found["headline"] == "test/loss"
+    low, high = found["intervals"]["test/loss"]
+    assert low < found["metrics"]["test/loss"] < high
+    assert found["metrics"]["test/elbo"] == pytest.approx(-found["metrics"]["test/loss"])
+    stored = json.loads(dlx("runs", "show", "vae", "--json").out)["metrics"]
+    assert found["metrics"]["test/kl"] == pytest.approx(stored["test/kl"], rel=0.05)  # other draws of the codes
+    assert dlx("report", "vae", "--out", "page.html").code == 0
+    assert "What it makes and sees" in Path("page.html").read_text()
+    refused = dlx("evaluate", "vae", "--explain")
+    assert refused.code == 2
+    assert "this is vae: leave them out" in refused.err
