@@ -20,7 +20,7 @@ from dlx.engine.state import LaneState, judged
 from dlx.engine.troubles import Troubles
 from dlx.errors import DataError
 from dlx.events import Checkpointed, Compiled, Compiling, Decision, Evaluated, Event, Measured, Notice
-from dlx.tasks import LearnerState, Watchful
+from dlx.tasks import Concluding, LearnerState, Watchful
 
 CONTINUE = Decision()
 """The answer that changes nothing."""
@@ -195,7 +195,7 @@ class Cohort:
                 progress, event = self._evaluate(replace(progress, pending={}), train)
                 answer = (yield event) or CONTINUE
                 decision = _merge(decision, answer)
-                for sentence in self._troubles(troubles, train, event):
+                for sentence in (*self._troubles(troubles, train, event), *self._conclusion(train, event)):
                     decision = _merge(decision, (yield Notice(sentence)) or CONTINUE)
             if decision.out:
                 stopped = progress.stopped_at.copy()
@@ -298,6 +298,13 @@ class Cohort:
         lanes = zip(train, event.metrics, event.counts, strict=True)
         said = [task.warnings({**of_steps, **of_part}) if counts else {} for of_steps, of_part, counts in lanes]
         return troubles.new(said)
+
+    def _conclusion(self, train: Sequence[Mapping[str, float]], event: Evaluated) -> list[str]:
+        """What the task says at the end of a training; of lanes side by side nothing, since their scores say more."""
+        task = self.program.task
+        if not isinstance(task, Concluding) or event.step < self.plan.total_steps or not (self.lanes == 1 and event.counts[0]):
+            return []
+        return [task.conclusion({**train[0], **event.metrics[0]}, event.epoch)]
 
     def _mark_ruined(self, progress: Progress, losses: Sequence[float]) -> Progress:
         """Marks the lanes whose last step made their weights non-finite, before another step has shown it in its loss."""

@@ -3,8 +3,6 @@
 from typing import assert_never
 
 from dlx.config.task import Adversarial as AdversarialConfig
-from dlx.config.task import Cycle as CycleConfig
-from dlx.config.task import Stacked as StackedConfig
 from dlx.config.task import (
     Belief,
     Boltzmann,
@@ -18,13 +16,15 @@ from dlx.config.task import (
     TaskConfig,
     Variational,
 )
+from dlx.config.task import Cycle as CycleConfig
+from dlx.config.task import Stacked as StackedConfig
 from dlx.data import Spec, TargetKind
 from dlx.errors import ConfigError
 from dlx.tasks.adversarial import Adversarial
 from dlx.tasks.belief import GreedyPretraining
 from dlx.tasks.boltzmann import ContrastiveDivergence
-from dlx.tasks.cycle import Cycle
 from dlx.tasks.classification import Classification, Multilabelling
+from dlx.tasks.cycle import Cycle
 from dlx.tasks.language import LanguageModelling as LanguageModelling
 from dlx.tasks.network import in_features as in_features
 from dlx.tasks.perceptron import PerceptronLearning, PerceptronRule
@@ -34,6 +34,7 @@ from dlx.tasks.seq2seq import SequenceToSequence as SequenceToSequence
 from dlx.tasks.stacked import Stacked
 from dlx.tasks.state import Asked as Asked
 from dlx.tasks.state import Batch as Batch
+from dlx.tasks.state import Concluding as Concluding
 from dlx.tasks.state import Examined as Examined
 from dlx.tasks.state import Generative as Generative
 from dlx.tasks.state import LearnerState as LearnerState

@@ -50,17 +50,11 @@ class PerceptronRule:
 
 
 class PerceptronLearning(Supervised):
-    """Learning by the rule, which says when it has nothing more to learn."""
-
-    def warnings(self, metrics: Mapping[str, float]) -> Mapping[str, str]:
-        """That it has converged, by the errors since the evaluation before: without an error nothing changes any more."""
-        if metrics.get("train/errors") != 0:
-            return {}
-        return {"converged": "converged: the training part is separated, without an error since the evaluation before"}
+    """Learning by the rule, which has nothing more to learn where it makes no error any more."""
 
     def conclusion(self, metrics: Mapping[str, float], epochs: float) -> str:
         """What came of so many epochs, by the errors since the evaluation before the last one."""
         errors = metrics["train/errors"]
         if not errors:
-            return "converged: no error since the evaluation before the last"
+            return "converged: the training part is separated, without an error since the evaluation before the last"
         return f"not separable by this rule within {epochs:g} epochs: {errors:,.0f} errors since the evaluation before the last"

@@ -90,6 +90,15 @@ class Watchful(Protocol):
         ...
 
 
+@runtime_checkable
+class Concluding(Protocol):
+    """A task of whose training there is something to say when it has come to its end."""
+
+    def conclusion(self, metrics: Mapping[str, float], epochs: float) -> str:
+        """What came of so many epochs, by the metrics of the last evaluation."""
+        ...
+
+
 class Task(Protocol):
     """One learning problem. Tasks know one lane; only the engine knows that there are many."""
 
