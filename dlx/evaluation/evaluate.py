@@ -19,7 +19,7 @@ from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.baselines import baselines
 from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
-from dlx.evaluation.examined import examined_scores, summed_scores
+from dlx.evaluation.examined import examined_scores, own_simple_models, summed_scores
 from dlx.evaluation.gallery.pictures_of import pictures_of
 from dlx.evaluation.importance import encoded, importance
 from dlx.evaluation.metrics import headline, measure
@@ -183,7 +183,7 @@ def simple_models(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str,
         return kept
     dataset = judged.dataset or trained.dataset()
     if judged.outputs is None:
-        return {}
+        return own_simple_models(trained, dataset.train, judged.part)
     season = dataset.preprocessing.get("series", {}).get("season")
     return baselines(dataset.train, judged.part, dataset.spec, dataset.scaling, season)
 

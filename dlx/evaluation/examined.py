@@ -5,8 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from dlx import engine
+from dlx.config.model import Autoencoder, ConvAutoencoder
+from dlx.config.task import Reconstruct
 from dlx.data import Order, Part
 from dlx.evaluation import bootstrap
+from dlx.evaluation.pca import pca_errors
 from dlx.evaluation.results import Measure, Scores
 from dlx.experiment.restore import Trained
 from dlx.tasks import Task
@@ -30,6 +33,16 @@ def summed_scores(trained: Trained, part: Part, order: Order) -> Scores:
     task = trained.task
     sums = engine.total(task, trained.config, trained.learner, trained.preparation.scaling, part, order)
     return Scores({name: Measure(value) for name, value in task.metrics(sums).items()}, {})
+
+
+def own_simple_models(trained: Trained, train: Part, judged: Part) -> Mapping[str, Mapping[str, float]]:
+    """What stands beside a task that has no answer for each example, by the task's own metrics; nothing where nothing simple is known."""
+    config, scaling = trained.config, trained.preparation.scaling
+    match config.task, config.model:
+        case Reconstruct(noise=noise), Autoencoder(code=code) | ConvAutoencoder(code=code):
+            return pca_errors(train, judged, scaling, code, noise=noise.model_dump())
+        case _:
+            return {}
 
 
 def _metrics(task: Task, sums: Mapping[str, np.ndarray]) -> list[dict[str, float]]:

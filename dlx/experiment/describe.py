@@ -8,12 +8,11 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.data import Spec
 from dlx.errors import UsageError
 from dlx.events import LayerLine, Planned, PlannedRates
 from dlx.experiment.assemble import assemble, load_data, plan_for, resolve
 from dlx.models.summary import summarize
-from dlx.tasks import Task, in_features
+from dlx.tasks import Task
 
 MOST_STEPS = 10_000_000
 """Of a schedule that is shown step by step."""
@@ -36,7 +35,7 @@ def describe(config: Experiment) -> Planned:
         outputs=spec.outputs,
         classes=spec.classes,
         report=dataset.report,
-        layers=_layers(resolved, spec),
+        layers=_layers(resolved, assembly.task),
         parameters=program.parameters(),
         batch_size=plan.batch_size,
         steps_per_epoch=plan.steps_per_epoch,
@@ -53,7 +52,9 @@ def describe(config: Experiment) -> Planned:
 def describe_model(config: Experiment) -> tuple[LayerLine, ...]:
     """The layers of an experiment's network on its own data."""
     engine.configure()
-    return _layers(config, load_data(config).spec)
+    dataset = load_data(config)
+    resolved = resolve(config, dataset)
+    return _layers(resolved, plan_for(resolved, dataset)[0])
 
 
 def describe_rates(config: Experiment) -> PlannedRates:
@@ -96,6 +97,6 @@ def _unknown_before(config: Experiment) -> tuple[str, ...]:
     return ()
 
 
-def _layers(config: Experiment, spec: Spec) -> tuple[LayerLine, ...]:
-    layers = summarize(config.model, in_features(spec), spec.outputs)
+def _layers(config: Experiment, task: Task) -> tuple[LayerLine, ...]:
+    layers = summarize(config.model, task.network.in_features, task.network.outputs)
     return tuple(LayerLine(layer.path, layer.kind, layer.output_shape, layer.parameters) for layer in layers)

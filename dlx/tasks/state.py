@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlx.config import Experiment
+from dlx.tasks.network import Network
 
 Sums = dict[str, jax.Array]
 """Mergeable sums and counts of one batch: adding two of them gives those of both batches together."""
@@ -101,6 +102,11 @@ class Concluding(Protocol):
 
 class Task(Protocol):
     """One learning problem. Tasks know one lane; only the engine knows that there are many."""
+
+    @property
+    def network(self) -> Network:
+        """What is trained, for this data."""
+        ...
 
     @property
     def scores(self) -> Mapping[str, bool]:

@@ -185,10 +185,20 @@ def binarized(likelihood: kinds.Bernoulli | kinds.Gaussian, x: jax.Array, key: K
         case kinds.Bernoulli(binarize="threshold"):
             return (x > 0.5).astype(x.dtype)
         case kinds.Bernoulli(binarize="sample"):
-            return (jax.random.uniform(key, x.shape, jnp.float32) < x).astype(x.dtype)
+            return _drawn(x, key)
         case kinds.Bernoulli() | kinds.Gaussian():
             return x
     assert_never(likelihood)
+
+
+def _drawn(x: jax.Array, key: Key) -> jax.Array:
+    """1 with probability x, else 0, of any shape; to within 1 / 65,536.
+
+    Random numbers of 16 bits, two of each word: a whole word for each pixel costs a small network a quarter of its step.
+    """
+    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
+    return (halves.astype(x.dtype) < x * 65536).astype(x.dtype)
 
 
 def _encode(model: Any, x: jax.Array, told: jax.Array | None) -> tuple[jax.Array, jax.Array]:

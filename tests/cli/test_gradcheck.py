@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from dlx.config.experiment import kinds
-from dlx.diagnose.built_in import MODELS, check_combination, combinations
+from dlx.diagnose.built_in import MODELS, OWN, check_combination, combinations
 from dlx.diagnose.gradients import GradCheck
 from dlx.report.gradcheck import watch_gradients
 
@@ -103,7 +103,8 @@ def test_bad_input_is_one_sentence(dlx, users_net, words, code, sentence):
 
 
 def test_every_model_kind_has_a_small_one():
-    assert set(MODELS) == set(kinds("model")) - {"python"}
+    own = {each["model"]["kind"] for each in OWN.values()}
+    assert set(MODELS) | own == set(kinds("model")) - {"python"}
 
 
 @pytest.mark.parametrize("combination", tuple(combinations()), ids=lambda each: f"{each.model}: {each.task}")
