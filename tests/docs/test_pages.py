@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 OTHER_PAGES = [ROOT / "CHANGELOG.md", *(ROOT / folder / "README.md" for folder in ("results", "sweeps", "benchmarks"))]
 SECTIONS = tuple(Experiment.model_fields)
 _KEY = re.compile(rf"(?<![\w./-])({'|'.join(SECTIONS)})\.(\w+)(?!\w|\()")
-_NOT_KEYS = {"md", "py", "yaml", "csv", "npz"}  # data.py and data.md are files
+_NOT_KEYS = {"md", "py", "yaml", "csv", "npz", "de", "en"}  # data.py, data.md and train.de are files
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _ABSOLUTE = re.compile(r"(?<![\w.~$/}:])/(work|opt|root|tmp|mnt|Users|home/(?!you/))\S*")
 
