@@ -37,8 +37,14 @@ def sample(
         int | None, typer.Option("--length", min=1, help="Tokens of a text. [default: 500]", show_default=False)
     ] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, help="Below 1 the likely becomes likelier; 0 takes the likeliest.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0.0,
+            help="Below 1 the likely becomes likelier; 0 takes the likeliest. [default: 1, of a translation 0]",
+            show_default=False,
+        ),
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Draw from the so many likeliest tokens only.", show_default=False)
     ] = None,

@@ -50,7 +50,8 @@ class Forward:
         """`example` is any raw one: its shape and type are what can be asked."""
         self.devices = jax.local_device_count()
         self.example = jax.ShapeDtypeStruct(example.shape, example.dtype)
-        self.size = -(-(ROWS if example.ndim == 1 else PICTURES) // self.devices) * self.devices
+        flat = example.ndim == 1 and example.dtype != np.int32  # tokens become a vector each
+        self.size = -(-(ROWS if flat else PICTURES) // self.devices) * self.devices
         mesh = jax.make_mesh((self.devices,), ("rows",), axis_types=(AxisType.Auto,), devices=jax.local_devices())
         self._everywhere, self._split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("rows",)))
         self._learner = jax.device_put(learner, self._everywhere)

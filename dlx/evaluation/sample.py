@@ -25,7 +25,7 @@ class Wanted:
 
     count: int | None = None
     seed: int = 0
-    temperature: float = 1.0
+    temperature: float | None = None
     top_k: int | None = None
     length: int | None = None
     prompt: str | None = None
@@ -48,7 +48,7 @@ def sample(trained: Trained, wanted: Wanted) -> Sampled:
     asked = _asked(trained, wanted, text is not None)
     values = _generated(trained, task, asked, wanted.seed)
     if text is not None:
-        return Sampled(values, _texts(values, text, wanted))
+        return Sampled(values, _texts(values, text, wanted.seed, asked.temperature))
     rows = values if asked.steps else _near_square(values, len(wanted.classes))
     title = "Interpolations" if asked.steps else "Samples"
     names = wanted.classes if not asked.steps else ()
@@ -76,12 +76,18 @@ def _asked(trained: Trained, wanted: Wanted, text: bool) -> Asked:
         count = len(classes)
     prompt = None
     if wanted.prompt is not None:
-        tokenizer = Tokenizer.from_json(trained.preprocessing["tokenizer"])
-        prompt = tokenizer.encode(wanted.prompt)
+        read = trained.preparation.texts
+        if read is None:
+            raise UsageError("--prompt: this network reads images, not text; leave it out")
+        prompt = read.tokenizer.encode(wanted.prompt)
         if not len(prompt):
             raise UsageError(f"--prompt {wanted.prompt!r} holds no token: give some text, or leave it out")
-    length = (wanted.length or LENGTH) if text else 0
-    return Asked(count, wanted.temperature, wanted.top_k, length, prompt, classes, wanted.steps)
+    translates = (
+        "target_tokenizer" in trained.preprocessing
+    )  # the best translation, of its own length, unless another is asked for
+    length = wanted.length or (0 if translates or not text else LENGTH)
+    temperature = wanted.temperature if wanted.temperature is not None else 0.0 if translates else 1.0
+    return Asked(count, temperature, wanted.top_k, length, prompt, classes, wanted.steps)
 
 
 def _of_text(wanted: Wanted) -> Mapping[str, Any]:
@@ -93,10 +99,10 @@ def _of_text(wanted: Wanted) -> Mapping[str, Any]:
     }
 
 
-def _texts(values: np.ndarray, tree: Mapping[str, Any], wanted: Wanted) -> Texts:
+def _texts(values: np.ndarray, tree: Mapping[str, Any], seed: int, temperature: float) -> Texts:
     tokenizer = Tokenizer.from_json(tree)
     rows = tuple((tokenizer.decode(tokens),) for tokens in values)
-    return Texts("Samples", f"seed {wanted.seed}, temperature {wanted.temperature:g}", ("text",), rows)
+    return Texts("Samples", f"seed {seed}, temperature {temperature:g}", ("text",), rows)
 
 
 def _near_square(images: np.ndarray, rows: int) -> np.ndarray:

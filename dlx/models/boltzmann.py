@@ -111,6 +111,7 @@ class Layer(nnx.Module):
 
     def log_partition(self) -> Array:
         """The scalar log Z, by adding up all 2**hidden states: for machines of at most `ENUMERABLE` hidden units."""
+        assert self.linear.bias is not None
         kernel, above, below = (_wide(p[...]) for p in (self.linear.kernel, self.linear.bias, self.visible))
         visible, hidden = kernel.shape
         states = min(_STATES, 2**hidden)

@@ -12,7 +12,7 @@ from dlx.errors import ConfigError
 from dlx.models.activations import activation
 from dlx.models.initializers import initializer
 from dlx.models.shapes import Features, Tokens, series
-from dlx.nn import Dropout
+from dlx.nn import Dropout, Embed
 from dlx.nn.recurrent import Carry, Recurrent
 
 _PAD: Final = 0
@@ -28,7 +28,7 @@ class Rnn(nnx.Module):
         init = initializer(config.init)
         if isinstance(in_features, Tokens):
             features = config.embedding
-            self.embedding = nnx.Embed(in_features.count, features, rngs=rngs)
+            self.embedding = Embed(in_features.count, features, rngs=rngs)
             self.embedding_dropout = Dropout(config.embedding_dropout, rngs=rngs)
         else:
             _, features = series(in_features, "rnn")

@@ -6,6 +6,7 @@ from dlx.nn.conv_transpose import ConvTranspose as ConvTranspose
 from dlx.nn.conv_transpose import conv_transpose as conv_transpose
 from dlx.nn.dropout import Dropout as Dropout
 from dlx.nn.dropout import Rate as Rate
+from dlx.nn.embedding import Embed as Embed
 from dlx.nn.estimator import straight_through as straight_through
 from dlx.nn.norm import BatchNorm as BatchNorm
 from dlx.nn.pool import avg_pool as avg_pool

@@ -25,11 +25,12 @@ from dlx.diagnose.sanity.of_training import (
     uses_its_input,
 )
 from dlx.diagnose.sanity.subject import Subject, subject_of
-from dlx.errors import UsageError
+from dlx.errors import ConfigError, UsageError
 from dlx.events import DataLoaded
 from dlx.experiment.assemble import load_data, plan_for, resolve
 from dlx.experiment.run import loaded
 from dlx.experiment.session import device_failure
+from dlx.tasks import Supervised
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def examine(
     dataset = load_data(config)
     yield loaded(dataset)
     subject = subject_of(resolve(config, dataset), dataset)
-    plan_for(subject.config, dataset)  # raises what does not fit before anything is said
+    task, _ = plan_for(subject.config, dataset)  # raises what does not fit before anything is said
+    if not isinstance(task, Supervised):
+        kind = subject.config.task.kind if subject.config.task else ""
+        raise ConfigError(f"task.kind={kind} does not learn from labelled examples: there are no checks for it; see dlx gradcheck")
     broken = False
     for check in chosen:
         yield Checking(check.name)
