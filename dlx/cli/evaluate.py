@@ -34,6 +34,15 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, metavar="N", help="Resamples behind the 95 % intervals; 0 for none.")
     ] = 1000,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="RUN",
+            help="A classifier of the same images, to judge what a generative network makes.",
+            show_default=False,
+        ),
+    ] = None,
     baselines: options.Baselines = True,
     store: options.Store = None,
     as_json: options.AsJson = False,
@@ -44,7 +53,7 @@ def evaluate(
     Exit codes: 0, 2 for a run or a column that there is not, 65 for data that does not fit or a damaged checkpoint, 66 for a
     run without a checkpoint or a file that is missing.
     """
-    from dlx.evaluation.evaluate import evaluate, judge
+    from dlx.evaluation import evaluate as evaluation
     from dlx.evaluation.results import evaluation_json
     from dlx.experiment.restore import restore
     from dlx.report.console import for_output, for_people, print_json
@@ -57,8 +66,12 @@ def evaluate(
     with open_store(store, create=False) as opened:
         trained = restore(find_run(opened, run), opened)
         restored = time.perf_counter() - began
-        judged = judge(trained, split=split, data=data)
-        found = evaluate(trained, judged, slice_by=slice_by or (), resamples=bootstrap, most_worst=worst, explain=explain)
+        judged = evaluation.judge(trained, split=split, data=data)
+        found = evaluation.evaluate(
+            trained, judged, slice_by=slice_by or (), resamples=bootstrap, most_worst=worst, explain=explain
+        )
+        if judge is not None:
+            found = evaluation.with_judge(found, trained, restore(find_run(opened, judge), opened), judged)
         found = replace(found, seconds={"restore": restored, **found.seconds})
         for line in evaluation_lines(found, output, verbose=verbose):
             output.print(line)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
+from dlx.config.adversaries import unfit_adversaries
 from dlx.config.averaging import AveragingConfig, NoAveraging
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
@@ -66,6 +67,10 @@ class Experiment(Config):
             raise ValueError("schedule reduce-on-plateau needs a validation part: set data.validation above 0")
         if self.train.patience is not None and self.data.validation == 0:
             raise ValueError("train.patience needs a validation part: set data.validation above 0")
+        if (
+            unfit := unfit_adversaries(self.task, self.data, self.model, self.optimizer, self.schedule, self.train)
+        ) is not None:
+            raise ValueError(unfit)
         steps = [change.at for change in self.replay]
         if steps != sorted(set(steps)):
             raise ValueError(f"replay: the steps must ascend, and they are {', '.join(map(str, steps))}")

@@ -13,7 +13,7 @@ Layers = Annotated[int, Field(ge=1, le=64)]
 
 
 class EncoderDecoder(Config):
-    """A recurrent network reads, a second one writes (Sutskever et al. 2014, Cho et al. 2014), with attention to what was read."""
+    """A recurrent network reads, another writes (Sutskever et al. 2014, Cho et al. 2014), with attention to what was read."""
 
     kind: Literal["encoder-decoder"] = "encoder-decoder"
     cell: Literal["simple", "lstm", "gru"] = "gru"
@@ -42,7 +42,7 @@ class Transformer(Config):
     feed_forward: Width = 512
     """Hidden units of the network after each attention."""
     norm_first: bool = True
-    """Normalize what goes into each part (Xiong et al. 2020), which trains without warmup; false is after the sum, as in the paper."""
+    """Normalize what goes into each part (Xiong et al. 2020), which trains more easily; false: after the sum, as in the paper."""
     learned_positions: Annotated[int, Field(ge=1, le=65536)] | None = None
     """Learn the features of so many places, as many as the longest sequence has tokens; null takes the paper's sine waves."""
     dropout: Rate = 0.1
@@ -58,7 +58,7 @@ class Transformer(Config):
 
 
 class Captioner(Config):
-    """A convolutional network looks at an image, a recurrent one writes (Vinyals et al. 2015), if asked with attention (Xu et al. 2015)."""
+    """Convolutions look at an image, a recurrent network writes (Vinyals et al. 2015), also with attention (Xu et al. 2015)."""
 
     kind: Literal["captioner"] = "captioner"
     channels: tuple[Width, ...] = (16, 32)

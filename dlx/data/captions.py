@@ -15,12 +15,13 @@ from dlx.errors import ConfigError
 def captioned(codes: np.ndarray, classes: Sequence[str], captions: Sequence[str], name: str) -> tuple[Targets, dict[str, Any]]:
     """The caption of each example's class, by codes (n,): its letters and END; and what turns such tokens into text again.
 
-    Without captions they are the names of the classes. Raises `ConfigError` for captions that are not one for each class, or empty.
+    Without captions they are the names of the classes. Raises `ConfigError` where there is not one for each class.
     """
     texts = tuple(captions) or tuple(classes)
     if len(texts) != len(classes):
         raise ConfigError(
-            f"data.captions has {len(texts)} texts and {name} has {len(classes)} classes ({', '.join(classes)}): write one for each"
+            f"data.captions has {len(texts)} texts and {name} has {len(classes)} classes ({', '.join(classes)}): "
+            "write one for each"
         )
     if not all(texts):
         raise ConfigError(f"data.captions has an empty text for {classes[texts.index('')]}: write one for each class")

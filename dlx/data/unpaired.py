@@ -40,7 +40,9 @@ def load_unpaired(config: UnpairedImages, target: TargetKind | None) -> Dataset:
     height, width = kinds[0].shape[1:3]
     moments = measure(train.inputs)
     scaling = scaling_from(moments) if config.standardize else fixed_scaling(train.inputs, 255.0)
-    report = tuple(f"{name}: {len(images):,} images of {height}x{width}" for name, images in zip(config.names, kinds, strict=True))
+    report = tuple(
+        f"{name}: {len(images):,} images of {height}x{width}" for name, images in zip(config.names, kinds, strict=True)
+    )
     nothing = Targets(train.targets, "none", (), (), ())
     preprocessing = {"kind": "arrays", "names": list(config.names), "color": config.color}
     return finish(root.name, nothing, (train, validation, test), scaling, moments, preprocessing, report)

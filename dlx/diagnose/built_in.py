@@ -49,6 +49,23 @@ VARIANTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 """What else a network or its data may have, under the task `classify`."""
 _UNIT: Final[dict[str, Any]] = {"standardize": False}
 OWN: Final[dict[str, dict[str, Any]]] = {
+    "two players, codes": {
+        "task": {"kind": "adversarial", "loss": {"kind": "standard", "smoothing": 0.1}},
+        "model": {
+            "kind": "gan",
+            "latent": 3,
+            "hidden": [4],
+            "critic_hidden": [4],
+            "critic_normalization": "layer",
+            "codes": {"categorical": [3], "continuous": 1},
+        },
+        "data": _UNIT,
+    },
+    "two players, convolutions, told classes": {
+        "task": {"kind": "adversarial", "conditional": True},
+        "model": {"kind": "dcgan", "latent": 3, "channels": [3], "critic_dropout": 0.2},
+        "data": _UNIT,
+    },
     "sequences of tokens": {
         "task": {"kind": "seq2seq", "label_smoothing": 0.1},
         "model": {"kind": "encoder-decoder", "embedding": 3, "hidden": 3, "dropout": 0.2},

@@ -20,17 +20,21 @@ from dlx.evaluation.baselines import baselines
 from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
 from dlx.evaluation.examined import examined_scores, own_simple_models, summed_scores
+from dlx.evaluation.frechet import judged_images, sampled
 from dlx.evaluation.gallery.pictures_of import pictures_of
 from dlx.evaluation.importance import encoded, importance
 from dlx.evaluation.metrics import headline, measure
 from dlx.evaluation.predictions import Predictions, fingerprint_of, read_predictions, write_predictions
-from dlx.evaluation.results import Evaluation, Example, evaluation_json
+from dlx.evaluation.results import Evaluation, Example, Measure, evaluation_json
 from dlx.evaluation.saliency import METHODS, attributions, by_column, pictures
 from dlx.evaluation.slices import slices, weak_slices
 from dlx.evaluation.worst import worst, wrong_output
 from dlx.experiment.restore import Trained, restore
 from dlx.store import RunRecord, Store
 from dlx.tasks import LearnerState, Supervised
+
+GENERATED = 2000
+"""Images that a classifier judges."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,20 @@ def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int) -> Eva
         seconds=seconds,
         gallery=shown,
     )
+
+
+def with_judge(evaluation: Evaluation, trained: Trained, judge: Trained, judged: Judged) -> Evaluation:
+    """The evaluation with what a classifier says of images that the network makes, beside those that were judged.
+
+    Raises `UsageError` for a network that makes no images and for a judge that does not classify, `DataError` for other images.
+    """
+    began = time.perf_counter()
+    found = judged_images(judge, judged.part.inputs, *sampled(trained, GENERATED))
+    own = {"frechet_logits": Measure(found.frechet_logits), "coverage": Measure(found.coverage / found.classes)}
+    if found.right is not None:
+        own["right_class"] = Measure(found.right)
+    scores = replace(evaluation.scores, overall={**evaluation.scores.overall, **own})
+    return replace(evaluation, scores=scores, seconds={**evaluation.seconds, "judge": time.perf_counter() - began})
 
 
 def simple_models(trained: Trained, judged: Judged) -> Mapping[str, Mapping[str, float]]:

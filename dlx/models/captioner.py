@@ -18,7 +18,7 @@ from dlx.nn.recurrent import Carry
 
 
 class Captioner(nnx.Module):
-    """A `Translator`: from images (b, h, w, c) to tokens. The places that attention looks at are those of the last feature map."""
+    """A `Translator`: from images (b, h, w, c) to tokens. Attention looks at the places of the last feature map."""
 
     def __init__(self, in_features: Features, out_features: int, config: CaptionerConfig, *, rngs: nnx.Rngs) -> None:
         height, width, channels = image(in_features, config.kind)
@@ -70,5 +70,5 @@ class Captioner(nnx.Module):
         return self.decoder.step(source, state, token)
 
     def attention(self, source: Read, given: Array) -> Array | None:
-        """How much each token takes from each place of the last feature map, row by row: (b, t, places); None without attention."""
+        """How much each token takes from each place of the last feature map, row by row: (b, t, s); None without attention."""
         return self.decoder.attention(source, given)

@@ -16,9 +16,6 @@ from dlx.nn import Conv, ConvTranspose
 
 BORDER, KERNEL = 7, 4
 """Of the translators' first and last convolution, and of those that change the size."""
-HE = initializer("he")
-# Small, so that a translator begins near the grey in the middle, where no pixel is saturated.
-LAST = initializer("normal")
 
 
 class InstanceNorm(nnx.Module):
@@ -52,8 +49,8 @@ class Residual(nnx.Module):
     """Two normalized convolutions, whose result is added to their input: (b, h, w, c) -> (b, h, w, c)."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs) -> None:
-        self.first = Convolved(Conv(channels, channels, 3, use_bias=False, kernel_init=HE, rngs=rngs), channels)
-        self.conv = Conv(channels, channels, 3, use_bias=False, kernel_init=HE, rngs=rngs)
+        self.first = Convolved(Conv(channels, channels, 3, use_bias=False, kernel_init=initializer("he"), rngs=rngs), channels)
+        self.conv = Conv(channels, channels, 3, use_bias=False, kernel_init=initializer("he"), rngs=rngs)
         self.norm = InstanceNorm(channels)
 
     def __call__(self, x: Array) -> Array:
@@ -62,21 +59,22 @@ class Residual(nnx.Module):
 
 
 class Translator(nnx.Module):
-    """From images to images of the same size, (b, h, w, c) in 0..1."""
+    """From images to images of the same size, (b, h, w, c) in 0..1. It begins near the grey in the middle, where no pixel is saturated."""
 
     def __init__(self, channels: int, config: CycleGanConfig, *, rngs: nnx.Rngs) -> None:
         widths = [config.channels * 2**n for n in range(config.halvings + 1)]
-        first = Conv(channels, widths[0], BORDER, use_bias=False, kernel_init=HE, rngs=rngs)
+        first = Conv(channels, widths[0], BORDER, use_bias=False, kernel_init=initializer("he"), rngs=rngs)
         down = [
-            Convolved(Conv(a, b, KERNEL, strides=2, use_bias=False, kernel_init=HE, rngs=rngs), b) for a, b in pairwise(widths)
+            Convolved(Conv(a, b, KERNEL, strides=2, use_bias=False, kernel_init=initializer("he"), rngs=rngs), b)
+            for a, b in pairwise(widths)
         ]
         up = [
-            Convolved(ConvTranspose(a, b, KERNEL, strides=2, use_bias=False, kernel_init=HE, rngs=rngs), b)
+            Convolved(ConvTranspose(a, b, KERNEL, strides=2, use_bias=False, kernel_init=initializer("he"), rngs=rngs), b)
             for a, b in pairwise(reversed(widths))
         ]
         blocks = [Residual(widths[-1], rngs=rngs) for _ in range(config.blocks)]
         self.layers = nnx.List([Convolved(first, widths[0]), *down, *blocks, *up])
-        self.output = Conv(widths[0], channels, BORDER, kernel_init=LAST, rngs=rngs)
+        self.output = Conv(widths[0], channels, BORDER, kernel_init=initializer("normal"), rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         """(b, h, w, c) -> (b, h, w, c)."""
@@ -93,11 +91,13 @@ class PatchCritic(nnx.Module):
         widths = (channels, *config.critic_channels)
         self.layers = nnx.List(
             [
-                Convolved(Conv(a, b, KERNEL, strides=2, kernel_init=HE, rngs=rngs), b, SLOPE, normalize=number > 0)
+                Convolved(
+                    Conv(a, b, KERNEL, strides=2, kernel_init=initializer("he"), rngs=rngs), b, SLOPE, normalize=number > 0
+                )
                 for number, (a, b) in enumerate(pairwise(widths))
             ]
         )
-        self.output = Conv(widths[-1], 1, KERNEL, kernel_init=LAST, rngs=rngs)
+        self.output = Conv(widths[-1], 1, KERNEL, kernel_init=initializer("normal"), rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         """(b, h, w, c) in 0..1 -> (b, p, q)."""

@@ -11,7 +11,7 @@ from dlx.config.adversarial_model import StackGan
 from dlx.config.model_fields import Normalization
 from dlx.errors import ConfigError
 from dlx.models.layers import normalization, normalize
-from dlx.models.noise_gan import NORMAL, SLOPE, Ingredients, NoiseGan, Verdict, ingredients
+from dlx.models.noise_gan import SLOPE, Ingredients, NoiseGan, Verdict, drawn_small, ingredients
 from dlx.models.shapes import Features, image
 from dlx.nn import Conv, ConvTranspose, Dropout
 
@@ -23,7 +23,7 @@ class Up(nnx.Module):
     """Transposed convolution with stride 2, normalization, ReLU: (b, h, w, in) -> (b, 2h, 2w, out)."""
 
     def __init__(self, channels: tuple[int, int], norm: Normalization, *, rngs: nnx.Rngs) -> None:
-        self.conv = ConvTranspose(*channels, KERNEL, strides=2, use_bias=norm != "batch", kernel_init=NORMAL, rngs=rngs)
+        self.conv = ConvTranspose(*channels, KERNEL, strides=2, use_bias=norm != "batch", kernel_init=drawn_small(), rngs=rngs)
         self.norm = normalization(norm, channels[1], rngs)
 
     def __call__(self, x: Array) -> Array:
@@ -35,7 +35,7 @@ class Down(nnx.Module):
     """Convolution with stride 2, normalization, leaky ReLU: (b, 2h, 2w, in) -> (b, h, w, out)."""
 
     def __init__(self, channels: tuple[int, int], norm: Normalization, *, rngs: nnx.Rngs) -> None:
-        self.conv = Conv(*channels, KERNEL, strides=2, use_bias=norm != "batch", kernel_init=NORMAL, rngs=rngs)
+        self.conv = Conv(*channels, KERNEL, strides=2, use_bias=norm != "batch", kernel_init=drawn_small(), rngs=rngs)
         self.norm = normalization(norm, channels[1], rngs)
 
     def __call__(self, x: Array) -> Array:
@@ -52,11 +52,11 @@ class Generator(nnx.Module):
         rows, columns = smallest(shape, len(channels))
         self.shape = (rows, columns, channels[0])
         self.input = nnx.Linear(
-            width, rows * columns * channels[0], use_bias=norm != "batch", kernel_init=NORMAL, rngs=rngs
+            width, rows * columns * channels[0], use_bias=norm != "batch", kernel_init=drawn_small(), rngs=rngs
         )
         self.norm = normalization(norm, channels[0], rngs)
         self.up = nnx.List([Up(pair, norm, rngs=rngs) for pair in pairwise(channels)])
-        self.output = ConvTranspose(channels[-1], shape[2], KERNEL, strides=2, kernel_init=NORMAL, rngs=rngs)
+        self.output = ConvTranspose(channels[-1], shape[2], KERNEL, strides=2, kernel_init=drawn_small(), rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         """(b, width) -> (b, h, w, c)."""

@@ -15,14 +15,12 @@ from dlx.models.noise_gan import SLOPE, Ingredients, NoiseGan, Verdict, ingredie
 from dlx.models.shapes import Features, image
 from dlx.nn import Dropout
 
-HE = initializer("he")
-
 
 class Hidden(nnx.Module):
     """Affine map, normalization, (leaky) ReLU: (b, in_features) -> (b, out_features)."""
 
     def __init__(self, widths: tuple[int, int], norm: Normalization, slope: float, *, rngs: nnx.Rngs) -> None:
-        self.linear = nnx.Linear(*widths, use_bias=norm != "batch", kernel_init=HE, rngs=rngs)
+        self.linear = nnx.Linear(*widths, use_bias=norm != "batch", kernel_init=initializer("he"), rngs=rngs)
         self.norm = normalization(norm, widths[1], rngs)
         self.slope = slope
 

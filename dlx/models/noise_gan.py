@@ -7,13 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.nn import initializers
+from jax.nn.initializers import Initializer
 
 from dlx.config.adversarial_model import Codes
 
 SLOPE = 0.2
 """Of leaky ReLU below zero (Radford et al. 2016)."""
-NORMAL = initializers.normal(0.02)
-"""How DCGAN draws its kernels."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,10 @@ class Verdict(nnx.Module):
     """
 
     def __init__(self, features: int, made_of: Ingredients, *, project: bool, rngs: nnx.Rngs) -> None:
-        self.score = nnx.Linear(features, 1, kernel_init=NORMAL, rngs=rngs)
-        self.codes = nnx.Linear(features, made_of.codes, kernel_init=NORMAL, rngs=rngs) if made_of.codes else None
+        self.score = nnx.Linear(features, 1, kernel_init=drawn_small(), rngs=rngs)
+        self.codes = nnx.Linear(features, made_of.codes, kernel_init=drawn_small(), rngs=rngs) if made_of.codes else None
         told = made_of.classes if project else 0
-        self.of_class = nnx.Linear(told, features, use_bias=False, kernel_init=NORMAL, rngs=rngs) if told else None
+        self.of_class = nnx.Linear(told, features, use_bias=False, kernel_init=drawn_small(), rngs=rngs) if told else None
 
     def __call__(self, features: Array, classes: Array) -> tuple[Array, Array]:
         """Features (b, f), classes (b, classes) one-hot."""
@@ -113,3 +112,8 @@ class Verdict(nnx.Module):
         if self.of_class is not None:
             scores += jnp.sum(features * self.of_class(classes), 1)
         return scores, features[:, :0] if self.codes is None else self.codes(features)
+
+
+def drawn_small() -> Initializer:
+    """How DCGAN draws its kernels: normal with deviation 0.02."""
+    return initializers.normal(0.02)

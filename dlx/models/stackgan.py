@@ -13,12 +13,9 @@ from dlx.errors import ConfigError
 from dlx.models.dcgan import KERNEL, Critic, Generator
 from dlx.models.initializers import initializer
 from dlx.models.layers import normalization, normalize
-from dlx.models.noise_gan import NORMAL, Ingredients, NoiseGan, ingredients
+from dlx.models.noise_gan import Ingredients, NoiseGan, drawn_small, ingredients
 from dlx.models.shapes import Features, image
 from dlx.nn import Conv, ConvTranspose
-
-HE = initializer("he")
-"""The second stage must not lose what the first has drawn: its kernels keep the deviation of what they are given."""
 
 
 class Residual(nnx.Module):
@@ -26,7 +23,9 @@ class Residual(nnx.Module):
 
     def __init__(self, channels: int, norm: Normalization, *, rngs: nnx.Rngs) -> None:
         widths = pairwise((channels,) * 3)
-        self.convs = nnx.List([Conv(a, b, 3, use_bias=norm != "batch", kernel_init=HE, rngs=rngs) for a, b in widths])
+        self.convs = nnx.List(
+            [Conv(a, b, 3, use_bias=norm != "batch", kernel_init=initializer("he"), rngs=rngs) for a, b in widths]
+        )
         self.norms = nnx.List([normalization(norm, channels, rngs) for _ in self.convs])
 
     def __call__(self, x: Array) -> Array:
@@ -36,15 +35,18 @@ class Residual(nnx.Module):
 
 
 class Refiner(nnx.Module):
-    """A small image, looked at again with its class, and doubled in size: (b, h, w, c), (b, classes) -> (b, 2h, 2w, c) in 0..1."""
+    """A small image, looked at again with its class, and doubled in size: (b, h, w, c), (b, classes) -> (b, 2h, 2w, c) in 0..1.
+
+    Its kernels keep the deviation of what they are given, so that it does not begin by losing what the first stage has drawn.
+    """
 
     def __init__(self, channels: int, classes: int, config: StackGanConfig, *, rngs: nnx.Rngs) -> None:
         norm, width = config.generator_normalization, config.refine
-        self.input = Conv(channels, width, 3, use_bias=norm != "batch", kernel_init=HE, rngs=rngs)
-        self.of_class = nnx.Linear(classes, width, use_bias=False, kernel_init=NORMAL, rngs=rngs)
+        self.input = Conv(channels, width, 3, use_bias=norm != "batch", kernel_init=initializer("he"), rngs=rngs)
+        self.of_class = nnx.Linear(classes, width, use_bias=False, kernel_init=drawn_small(), rngs=rngs)
         self.norm = normalization(norm, width, rngs)
         self.blocks = nnx.List([Residual(width, norm, rngs=rngs) for _ in range(config.blocks)])
-        self.output = ConvTranspose(width, channels, KERNEL, strides=2, kernel_init=HE, rngs=rngs)
+        self.output = ConvTranspose(width, channels, KERNEL, strides=2, kernel_init=initializer("he"), rngs=rngs)
 
     def __call__(self, images: Array, classes: Array) -> Array:
         """Images (b, h, w, c) in 0..1, classes (b, classes) one-hot."""
@@ -58,9 +60,7 @@ class Refiner(nnx.Module):
 class Generators(nnx.Module):
     """Both stages: (b, width) -> (b, h, w, c) in 0..1."""
 
-    def __init__(
-        self, small: tuple[int, int, int], made_of: Ingredients, config: StackGanConfig, *, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, small: tuple[int, int, int], made_of: Ingredients, config: StackGanConfig, *, rngs: nnx.Rngs) -> None:
         self.first = Generator(made_of.width, small, config.channels, config.generator_normalization, rngs=rngs)
         self.second = Refiner(small[2], made_of.classes, config, rngs=rngs)
         self.classes = made_of.classes
@@ -101,7 +101,10 @@ class StackGan(NoiseGan):
         small = (height // 2, width // 2, channels)
         made_of = ingredients(config.latent, None, out_features)
         generators = Generators(small, made_of, config, rngs=rngs)
-        super().__init__(generators, Critics(small, whole, made_of, config, rngs=rngs), made_of)
+        critics = Critics(small, whole, made_of, config, rngs=rngs)
+        super().__init__(generators, critics, made_of)
+        self.generator: Generators = generators
+        self.critic: Critics = critics
 
     def generate_small(self, drawn: Array, classes: Array) -> Array:
         """The first stage's images (b, h / 2, w / 2, c) in 0..1, of what `generate` is given."""

@@ -14,7 +14,11 @@ def asked_classes(asked: Asked, classes: int) -> np.ndarray:
 
     Raises `UsageError` for classes that the network does not know, and for what only text has.
     """
-    for name, given in (("--prompt", asked.prompt is not None), ("--top-k", asked.top_k is not None), ("--length", asked.length > 0)):
+    for name, given in (
+        ("--prompt", asked.prompt is not None),
+        ("--top-k", asked.top_k is not None),
+        ("--length", asked.length > 0),
+    ):
         if given:
             raise UsageError(f"{name} is for text, and this network makes images: leave it out")
     if asked.classes is None:

@@ -2,8 +2,8 @@
 
 In two halves: what each sentence adds, counted on the device, and the figure, from the sums of all sentences.
 
-The tokens are those of the data, so that figures compare within one vocabulary only. A token that the vocabulary lacks (UNKNOWN)
-matches nothing, as a reader would not take `<unk>` for the word that stood there.
+The tokens are those of the data, so that figures compare within one vocabulary only. A token that the vocabulary lacks
+(UNKNOWN) matches nothing, as a reader would not take `<unk>` for the word that stood there.
 """
 
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ ORDER = 4
 def ngram_matches(said: Array, wanted: Array) -> dict[str, Array]:
     """What each sentence adds: `matches` and `ngrams` (b, ORDER), `said` and `wanted` (b,), float32.
 
-    Tokens of hypotheses (b, t) and references (b, r), each up to its first END. `ngrams` are those of the hypothesis of each length,
-    `matches` how many of them the reference has too, each at most as often as it is there (clipped); `said` and `wanted` are lengths.
+    Tokens of hypotheses (b, t) and references (b, r), each up to its first END. `ngrams` are those of the hypothesis of each
+    length, `matches` how many of them the reference has too, each at most as often as it is there (clipped); `said` and `wanted`
+    are lengths.
     """
     here, there = _tokens(said), _tokens(wanted)
     found = jnp.where(here & (said != UNKNOWN), said, -1), jnp.where(there & (wanted != UNKNOWN), wanted, -2)
@@ -58,5 +59,5 @@ def _tokens(sequences: Array) -> Array:
 
 
 def _extended(same: Array, one: Array, order: int) -> Array:
-    """Which n-grams are equal, from those of one token less (b, t - order + 1, r - order + 1) and the equal tokens `one` (b, t, r)."""
+    """Which n-grams are equal, from those of a token less (b, t - order + 1, r - order + 1) and the tokens `one` (b, t, r)."""
     return same[:, :-1, :-1] & one[:, order:, order:]

@@ -36,7 +36,9 @@ class Cycle(Rivals):
         """Raises `ConfigError` for a network without two translators."""
         del example
         if not isinstance(self.network.build(config, params, rest, key, train=False), CycleGan):
-            raise ConfigError(f"task.kind=cycle needs two translators, which model {config.model.kind} has not: use model.kind=cyclegan")
+            raise ConfigError(
+                f"task.kind=cycle needs two translators, which model {config.model.kind} has not: use model.kind=cyclegan"
+            )
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

@@ -95,8 +95,8 @@ def write(step: Step, state: Any, rows: int, length: int, choose: Choose = greed
 def beam_search(step: Step, state: Any, rows: int, length: int, beams: int, length_penalty: Array | float) -> Found:
     """The best of `beams` hypotheses that are kept at every place, for each of b `rows`.
 
-    `state` is that of b * beams rows, each example's one after the other. A hypothesis is as good as its log-probability divided by
-    ((5 + its tokens) / 6) ** length_penalty (Wu et al. 2016), on the way and at the end; one that has ended stays as it is.
+    `state` is that of b * beams rows, each example's one after the other. A hypothesis is as good as its log-probability divided
+    by ((5 + its tokens) / 6) ** length_penalty (Wu et al. 2016), on the way and at the end; one that has ended stays as it is.
     """
 
     def more(now: _Searching) -> Array:

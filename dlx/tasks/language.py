@@ -43,7 +43,7 @@ class LanguageModelling(Descent):
     running_scores = ("loss", "perplexity", "bits", "accuracy")
 
     def __init__(self, config: Language, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
-        if not spec.tokens or spec.target_length != spec.input_shape[0]:
+        if not spec.tokens or (spec.tokens, *spec.input_shape) != (spec.outputs, spec.target_length):
             raise ConfigError("task.kind=language reads one text as a stream: use data.kind=text; for pairs task.kind=seq2seq")
         super().__init__(Network(in_features(spec), spec.outputs), total_steps, steps_per_epoch)
         self.carries = config.carry
@@ -74,7 +74,12 @@ class LanguageModelling(Descent):
             key = jax.random.key(0)
             return self.network.using(config, *self.network.init(config, key), key, begin, train=False)[0]
 
-        carry = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(shapes))
+        def empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+            # Where JAX computes in float64, so is the state: a gradient check would else find a loss that is float32 in part.
+            wide = jnp.issubdtype(leaf.dtype, jnp.floating)
+            return jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.zeros(()).dtype) if wide else leaf.dtype)
+
+        carry = jax.tree.map(empty, jax.eval_shape(shapes))
         return Reading(jnp.zeros((), jnp.int32), carry)
 
     def loss(

@@ -36,7 +36,9 @@ COLLAPSED = 0.25
 def require_images(spec: Spec, kind: str) -> None:
     """Raises `ConfigError` for data without images."""
     if len(spec.input_shape) != 3:
-        raise ConfigError(f"task.kind={kind} makes images (height, width, channels), and the data has examples of shape {spec.input_shape}")
+        raise ConfigError(
+            f"task.kind={kind} makes images (height, width, channels), and the data has examples of shape {spec.input_shape}"
+        )
 
 
 def compared(real: jax.Array, fake: jax.Array, weight: jax.Array) -> Sums:

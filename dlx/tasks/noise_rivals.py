@@ -105,7 +105,10 @@ class NoiseRivals(Rivals):
             return fake, widened(model.judge(real, classes)[0]), widened(of_fake), right
 
         (fake, of_real, of_fake, right), _ = self.network.using(config, state.params, state.rest, key, use, train=False)
-        each = {"critic_accuracy": (of_real > of_fake).astype(jnp.float32), **examined(batch.inputs, widened(fake), batch.weight)}
+        each = {
+            "critic_accuracy": (of_real > of_fake).astype(jnp.float32),
+            **examined(batch.inputs, widened(fake), batch.weight),
+        }
         each |= {"critic_loss": of_critic(loss, of_real, of_fake), "generator_loss": of_generator(loss, of_fake)}
         each["loss"] = each["critic_loss"] + each["generator_loss"]
         if vars(config.model).get("codes") is not None:

@@ -155,8 +155,8 @@ class Rivals(ABC):
         own = config.optimizer.model_copy(update={"lr": _peak(config, player)})
         steps = self.critic_steps if player == "critic" else 1
         schedule, momentum = self.schedule(config, player), build_momentum(config.schedule, self.total_steps)
-        later = None if momentum is None else lambda count: momentum(begins + count // steps)
-        return build_optimizer(own, lambda count: schedule(begins + count // steps), later)
+        later = None if momentum is None else lambda count: momentum(begins + jnp.asarray(count) // steps)
+        return build_optimizer(own, lambda count: schedule(begins + jnp.asarray(count) // steps), later)
 
     def settle(self, config: Experiment, player: Player, own: Any) -> Any:
         """A player's parameters as they are kept after a step."""

@@ -1,8 +1,8 @@
 """Batches without their common padding: a few lengths to choose from at run time, each with code of its own.
 
-Sequences are as long as the longest of the data, and most are a third of that. A compiled program has fixed shapes, but it may hold
-the same computation several times, for several lengths, and take the shortest that a batch fits (`lax.switch`). Together with
-batches of similar lengths (`Order("lengths")`) that saves most of the work that padding would cost.
+Arrays are as wide as the longest sequence of the data, and most sequences are much shorter. A compiled program has fixed
+shapes, but it may hold the same computation several times, for several lengths, and take the shortest that a batch fits
+(`lax.switch`). Together with batches of similar lengths (`Order("lengths")`) that saves most of the work of padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def ladder(longest: int) -> tuple[int, ...]:
 
 
 def longest(*sequences: Array) -> Array:
-    """The most tokens (), int32, that an example of sequences (b, t) has; of all lanes, so that they take one branch together."""
+    """The most tokens (), int32, that an example of sequences (b, t) has; of all lanes, so that they take one branch."""
     return _most(jnp.stack([jnp.max(jnp.where(each != 0, 1 + jnp.arange(each.shape[1]), 0)) for each in sequences]))
 
 
@@ -44,8 +44,8 @@ def shortened(lengths: Sequence[int], needed: Array, function: Callable[..., Any
 def shortened_loss(lengths: Sequence[int], needed: Array, loss: Loss, params: Any, inputs: Array) -> tuple[Array, Any]:
     """As `shortened`, to be differentiated by params and inputs. The further results are not differentiated.
 
-    Autodiff of a switch would keep, and fill with zeros, what each branch needs for its gradient. Here a branch computes loss and
-    gradient at once.
+    Autodiff of a switch would keep, and fill with zeros, what each branch needs for its gradient. Here a branch computes loss
+    and gradient at once.
     """
     if len(lengths) == 1:
         return loss(lengths[0], params, inputs)

@@ -38,7 +38,9 @@ class Stacked(NoiseRivals):
         """Raises `ConfigError` for a network without two stages."""
         del example
         if not isinstance(self.network.build(config, params, rest, key, train=False), StackGan):
-            raise ConfigError(f"task.kind=stacked needs two stages, which model {config.model.kind} has not: use model.kind=stackgan")
+            raise ConfigError(
+                f"task.kind=stacked needs two stages, which model {config.model.kind} has not: use model.kind=stackgan"
+            )
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

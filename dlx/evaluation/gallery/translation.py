@@ -38,7 +38,7 @@ def pictures(trained: Trained, part: Part) -> tuple[Picture, ...]:
 
 
 def _passes(trained: Trained, task: SequenceToSequence, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """What is written (n, t), and how much each token of it takes from each place of the inputs (n, t, s), if there is attention."""
+    """What is written (n, t), and how much each token of it takes from each place of the inputs (n, t, s), if any."""
     ready = inputs if task.reads_tokens else trained.preparation.scaling.apply(inputs)
 
     @jax.jit
@@ -63,7 +63,7 @@ def _maps(few: Part, looked: np.ndarray | None, written: np.ndarray, source: Tok
         found.append(
             HeatMap(
                 f"Attention: {target.decode(written[row])}",
-                "How much each word that was written (rows) takes from each word that was read (columns); each row adds up to 1.",
+                "How much each word that was written (rows) takes from each word that was read (columns); rows add up to 1.",
                 looked[row, :said, :read],
                 _words(target, written[row, :said]),
                 _words(source, few.inputs[row, :read]),
@@ -77,8 +77,8 @@ def _captions(few: Part, pairs: list[tuple[str, str]], caption: str) -> Images:
     columns = 8
     count = len(few) // columns * columns or len(few)
     grid = few.inputs[:count].astype(np.float32)
-    low, high = grid.min(), grid.max()
-    grid = ((grid - low) / max(float(high - low), 1e-9)).reshape(-1, min(columns, count), *grid.shape[1:])
+    low, high = float(np.min(grid)), float(np.max(grid))
+    grid = ((grid - low) / max(high - low, 1e-9)).reshape(-1, min(columns, count), *grid.shape[1:])
     words = [said if said == wanted else f"{said} (not {wanted})" for wanted, said in pairs[:count]]
     rows = [", ".join(words[at : at + columns]) for at in range(0, count, columns)]
     return Images("Captions", caption, grid, row_names=tuple(rows))
@@ -95,7 +95,7 @@ def _places(few: Part, looked: np.ndarray | None, written: np.ndarray, target: T
         found.append(
             HeatMap(
                 f"Attention: {target.decode(written[row])}",
-                "How much each token (rows) takes from each place of the last feature map (columns), row by row; each row adds up to 1.",
+                "How much each token (rows) takes from each place of the last feature map (columns); rows add up to 1.",
                 looked[row, :said],
                 _words(target, written[row, :said]),
                 places,

@@ -1,0 +1,345 @@
+"""Losses, distances and gradients of two players, against closed forms, SciPy and the definitions themselves."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+from dlx import engine
+from dlx.config import Experiment, load_experiment
+from dlx.config.adversarial_model import Codes
+from dlx.config.adversarial_task import LeastSquares, Standard, Wasserstein, WassersteinGp
+from dlx.data import Spec
+from dlx.errors import ConfigError, UsageError
+from dlx.models.noise_gan import ingredients
+from dlx.tasks import Asked, Batch, LearnerState, build_task
+from dlx.tasks.adversarial_losses import clipped, of_critic, of_generator, slope_penalty
+from dlx.tasks.frechet import MOST, frechet, gaussian, moments, nearest, pooled
+from dlx.tasks.made_images import troubles
+
+SPEC = Spec((8, 8, 1), "class", 3, ("a", "b", "c"), (4, 4, 4), ("y",), (), (), 12)
+PAIRS = Spec((2, 8, 8, 1), "none", 0, (), (), (), (), (), 12)
+KEY = jax.random.key(3)
+
+
+def experiment(task: dict, model: dict) -> Experiment:
+    tree = {"task": task, "data": {"kind": "digits", "standardize": False}, "model": model}
+    return load_experiment(tree | {"optimizer": {"kind": "adam", "lr": 1e-2, "b1": 0.5}, "train": {"batch_size": 6}})
+
+
+def batch(spec: Spec = SPEC, count: int = 6) -> Batch:
+    random = np.random.Generator(np.random.Philox(1))
+    inputs = random.uniform(size=(count, *spec.input_shape)).astype(np.float32)
+    targets = np.arange(count) % 3 if spec.target == "class" else np.zeros((count, 0))
+    return Batch(
+        jnp.asarray(inputs), jnp.asarray(targets, jnp.int32 if spec.target == "class" else jnp.float32), jnp.ones(count)
+    )
+
+
+def made(config: Experiment, spec: Spec = SPEC) -> Any:
+    assert config.task is not None
+    return build_task(config.task, spec, 10, 2)
+
+
+@cache
+def begun(name: str) -> tuple[Experiment, Any, Batch, LearnerState]:
+    """A family's config, task, batch, and the state it begins with."""
+    task, model, spec = FAMILIES[name]
+    config = experiment(task, model)
+    built, seen = made(config, spec), batch(spec)
+    return config, built, seen, jax.jit(lambda: built.init(config, seen, KEY))()
+
+
+GAN = {"kind": "gan", "latent": 3, "hidden": [5], "critic_hidden": [4], "critic_normalization": "layer"}
+DCGAN = {"kind": "dcgan", "latent": 3, "channels": [3, 2], "critic_normalization": "none"}
+STACKGAN = {"kind": "stackgan", "latent": 3, "channels": [3], "refine": 2, "blocks": 1, "critic_normalization": "none"}
+CYCLEGAN = {"kind": "cyclegan", "channels": 2, "halvings": 1, "blocks": 1, "critic_channels": [2]}
+GP = {"kind": "wasserstein-gp", "penalty": 10.0}
+FAMILIES = {
+    "gan": ({"kind": "adversarial", "conditional": True}, GAN, SPEC),
+    "infogan": ({"kind": "adversarial"}, GAN | {"codes": {"categorical": [3], "continuous": 1}}, SPEC),
+    "wgan-gp": ({"kind": "adversarial", "loss": GP, "conditional": True}, DCGAN, SPEC),
+    "stackgan": ({"kind": "stacked"}, STACKGAN, SPEC),
+    "cyclegan": ({"kind": "cycle"}, CYCLEGAN, PAIRS),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once() -> None:
+    """What is compiled here is kept for the next time."""
+    engine.configure()
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_losses_are_those_of_the_papers():
+    real, fake = jnp.asarray([2.0, -1.0]), jnp.asarray([0.5, -3.0])
+
+    def sigmoid(score):
+        return 1 / (1 + np.exp(-np.asarray(score, np.float64)))
+
+    cross = -np.log(sigmoid(real)) - np.log(1 - sigmoid(fake))
+    np.testing.assert_allclose(of_critic(Standard(), real, fake), cross, rtol=1e-6)
+    smooth = -0.9 * np.log(sigmoid(real)) - 0.1 * np.log(1 - sigmoid(real)) - np.log(1 - sigmoid(fake))
+    np.testing.assert_allclose(of_critic(Standard(smoothing=0.1), real, fake), smooth, rtol=1e-6)
+    np.testing.assert_allclose(of_generator(Standard(), fake), -np.log(sigmoid(fake)), rtol=1e-6)
+    np.testing.assert_allclose(of_critic(LeastSquares(), real, fake), 0.5 * (real - 1) ** 2 + 0.5 * fake**2, rtol=1e-6)
+    np.testing.assert_allclose(of_generator(LeastSquares(), fake), 0.5 * (fake - 1) ** 2, rtol=1e-6)
+    for loss in (Wasserstein(), WassersteinGp()):
+        np.testing.assert_allclose(of_critic(loss, real, fake), fake - real, rtol=1e-6)
+        np.testing.assert_allclose(of_generator(loss, fake), -fake, rtol=1e-6)
+
+
+def test_patches_count_as_their_mean():
+    scores = jnp.arange(12.0).reshape(2, 2, 3)
+    np.testing.assert_allclose(of_generator(Wasserstein(), scores), [-2.5, -8.5])
+
+
+def test_slope_penalty_of_a_linear_critic_is_known():
+    """A critic w x has slope |w| everywhere, so the penalty is (|w| - 1)^2 wherever the places fall."""
+    w = jnp.asarray([3.0, 4.0])
+    images = jnp.ones((5, 2))
+    assert slope_penalty(lambda x: x @ w, images, 0 * images, KEY) == pytest.approx(16.0)
+
+
+def test_clipping_holds_every_number():
+    critic = {"kernel": jnp.asarray([[0.5, -0.5], [0.001, 0.0]])}
+    np.testing.assert_allclose(clipped(Wasserstein(clip=0.01), critic)["kernel"], [[0.01, -0.01], [0.001, 0.0]])
+    assert clipped(Standard(), critic) is critic
+
+
+def test_frechet_distance_is_that_of_scipys_matrix_root():
+    random = np.random.Generator(np.random.Philox(2))
+    one, other = random.normal(size=(200, 6)), random.normal(size=(90, 6)) @ random.normal(size=(6, 6)) + 1
+    clouds = [(x.mean(0), np.cov(x, rowvar=False)) for x in (one, other)]
+    (m, c), (m2, c2) = clouds
+    expected = np.sum((m - m2) ** 2) + np.trace(c + c2 - 2 * np.real(scipy.linalg.sqrtm(c @ c2)))
+    assert frechet(*clouds) == pytest.approx(expected, rel=1e-9)
+    assert frechet(clouds[0], clouds[0]) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_flat_clouds():
+    """A cloud that is a point, as of a generator that has collapsed: |m1 - m2|^2 + tr C."""
+    covariance = np.diag([1.0, 4.0, 0.0])
+    assert frechet((np.zeros(3), covariance), (np.ones(3), np.zeros((3, 3)))) == pytest.approx(3 + 5)
+
+
+def test_clouds_from_merged_sums_are_numpys():
+    x = np.random.Generator(np.random.Philox(3)).normal(size=(40, 5))
+    parts = [moments(jnp.asarray(half)) for half in (x[:13], x[13:])]
+    total, products = (np.sum([np.asarray(part[i], np.float64).sum(0) for part in parts], 0) for i in (0, 1))
+    mean, covariance = gaussian(40, total, products)
+    np.testing.assert_allclose(mean, x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(covariance, np.cov(x, rowvar=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 1), (5, 9, 3), (3, 3, 1), (4, 4, 64)])
+def test_pooled_pixels_are_means_of_fields(shape):
+    images = np.random.Generator(np.random.Philox(4)).uniform(size=(2, *shape)).astype(np.float32)
+    features = np.asarray(pooled(jnp.asarray(images)))
+    assert features.shape[1] <= MOST
+    side = max(1, int((MOST // shape[2]) ** 0.5))
+    rows, columns = min(side, shape[0]), min(side, shape[1])
+    first = images[:, : -(-shape[0] // rows), : -(-shape[1] // columns), 0].mean((1, 2)) - 0.5
+    np.testing.assert_allclose(features[:, 0], first, atol=1e-6)
+
+
+def test_nearest_neighbours_leave_out_what_does_not_count():
+    x = jnp.asarray([[0.0], [1.0], [1.5], [9.0]])
+    np.testing.assert_allclose(nearest(x, jnp.ones(4)), [1, 0.5, 0.5, 7.5], atol=1e-3)
+    np.testing.assert_allclose(nearest(x, jnp.asarray([1.0, 1.0, 0.0, 1.0]))[:2], [1, 1], atol=1e-3)
+    np.testing.assert_allclose(nearest(x[:1], jnp.ones(1)), [0])
+
+
+def test_objective_has_both_players_own_gradients(family):
+    """In `objective` the other player stands still, so that its gradient in all parameters is what both updates follow."""
+    config, task, seen, state = begun(family)
+    stacked = family == "stackgan"
+
+    def whole(params):
+        return task.objective(config, params, state.rest, seen, KEY)[0]
+
+    def of(player, key):
+        def loss(own):
+            memory = None if stacked else state.memory
+            return task.play(config, player, {**state.params, player: own}, state.rest, memory, seen, key, train=True)[0]
+
+        return jax.jit(jax.grad(loss))(state.params[player])
+
+    together = jax.jit(jax.grad(whole))(state.params)
+    for player, key in zip(("critic", "generator"), jax.random.split(KEY), strict=True):
+        for a, b in zip(jax.tree.leaves(together[player]), jax.tree.leaves(of(player, key)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+    assert all(
+        np.abs(leaf).sum() > 0
+        for leaf in jax.tree.leaves(together["generator"]["second" if stacked else next(iter(together["generator"]))])
+    )
+
+
+def test_an_update_moves_both_players_and_counts(family):
+    config, task, seen, state = begun(family)
+    after, sums = jax.jit(lambda state: task.update(config, state, seen, KEY))(state)
+    for player in ("critic", "generator"):
+        pairs = zip(jax.tree.leaves(state.params[player]), jax.tree.leaves(after.params[player]), strict=True)
+        assert any(np.abs(np.asarray(a) - np.asarray(b)).max() > 0 for a, b in pairs)
+    assert after.memory == 1
+    assert sums["count"] == 6
+    metrics = task.metrics({name: np.asarray(value, np.float64) for name, value in sums.items()})
+    assert metrics["loss"] == pytest.approx(metrics["critic_loss"] + metrics["generator_loss"], rel=1e-5)
+
+
+def test_evaluation_merges_over_batches_and_ignores_padding(family):
+    config, task, seen, state = begun(family)
+    state = state._replace(opt=(), average=())
+    weight = jnp.asarray([1.0, 1, 1, 1, 0, 0])
+    padded = Batch(seen.inputs.at[4:].set(jnp.nan), seen.targets, weight)
+    memory, sums = jax.jit(lambda state, padded: task.evaluate(config, state, padded, KEY))(state, padded)
+    assert memory == 1
+    assert sums["count"] == 4
+    metrics = task.metrics({name: np.asarray(value, np.float64) for name, value in sums.items()})
+    assert np.isfinite(list(metrics.values())).all()
+    assert {"frechet_pixels", "diversity", "critic_accuracy", "loss"} <= metrics.keys()
+
+
+def test_two_batches_of_an_evaluation_get_other_noise():
+    config, task, seen, state = begun("gan")
+    evaluate = jax.jit(lambda state: task.evaluate(config, state, seen, KEY))
+    memory, first = evaluate(state)
+    _, second = evaluate(state._replace(memory=memory))
+    assert np.abs(np.asarray(first["fake_features"] - second["fake_features"])).max() > 1e-6
+
+
+def test_critic_steps_see_their_own_parts_of_the_batch():
+    """Two critic steps on a batch whose second half is another one give another critic; without them it is left unseen."""
+    config = experiment({"kind": "adversarial", "critic_steps": 2}, GAN)
+    task, seen = made(config), batch()
+    other = seen._replace(inputs=seen.inputs.at[3:].set(0.0))
+    state = jax.jit(lambda: task.init(config, seen, KEY))()
+    update = jax.jit(lambda seen: task.update(config, state, seen, KEY)[0])
+    one, two = (update(each).params["critic"] for each in (seen, other))
+    assert any(np.abs(np.asarray(a - b)).max() > 0 for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True))
+
+
+def test_a_wasserstein_critic_stays_clipped():
+    config = experiment({"kind": "adversarial", "loss": {"kind": "wasserstein", "clip": 0.02}}, GAN)
+    task, seen = made(config), batch()
+    params = jax.jit(lambda: task.update(config, task.init(config, seen, KEY), seen, KEY)[0].params)()
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(params["critic"])) <= 0.02 * (1 + 1e-6)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(params["generator"])) > 0.02
+
+
+def test_the_stages_learn_one_after_the_other():
+    config, task, seen, state = begun("stackgan")  # half of 10 steps each
+    update = jax.jit(lambda state: task.update(config, state, seen, KEY)[0])
+    for memory, moving, still in ((0, "first", "second"), (5, "second", "first")):
+        now = state._replace(memory=jnp.asarray(memory))
+        opt = {player: (jnp.asarray(memory), *now.opt[player][1:]) for player in now.opt}
+        after = update(now._replace(opt=opt))
+        for player in ("critic", "generator"):
+            change = [
+                max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+                for pair in ((state.params[player][stage], after.params[player][stage]) for stage in (moving, still))
+            ]
+            assert change[0] > 0
+            assert change[1] == 0
+
+
+def test_codes_are_read_in_nats():
+    made_of = ingredients(4, Codes(categorical=(3, 2), continuous=1), 0)
+    drawn = made_of.draw(KEY, 50)
+    codes = made_of.code(drawn)
+    assert drawn.shape == (50, 10)
+    np.testing.assert_allclose(codes[:, :3].sum(1), 1)
+    np.testing.assert_allclose(codes[:, 3:5].sum(1), 1)
+    assert (np.abs(codes[:, 5]) <= 1).all()
+    np.testing.assert_allclose(made_of.unlike(codes, jnp.zeros((50, 6))), np.log(6) + 0.5 * np.square(codes[:, 5]), rtol=1e-5)
+    np.testing.assert_allclose(made_of.recognized(codes, 9 * codes), 1)
+
+
+def test_samples_are_what_was_asked_for():
+    config, task, seen, state = begun("gan")
+
+    def make(asked: Asked) -> jax.Array:
+        return jax.jit(lambda state: task.generate(config, state, KEY, asked))(state)
+
+    images = make(Asked(5))
+    assert images.shape == (5, 8, 8, 1)
+    assert float(images.min()) >= 0
+    assert float(images.max()) <= 1
+    assert make(Asked(2, steps=4)).shape == (2, 4, 8, 8, 1)
+    cold = make(Asked(2, temperature=0.0, classes=np.array([1, 1])))
+    np.testing.assert_allclose(cold[0], cold[1], atol=1e-6)
+    assert jax.eval_shape(lambda: task.predict(config, state, seen.inputs, KEY)).shape == (6, 3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Asked(1, classes=np.array([3])), "class 3 is asked for"),
+        (Asked(1, top_k=2), "--top-k is for text"),
+        (Asked(1, length=3), "--length"),
+    ],
+)
+def test_what_cannot_be_asked(asked, said):
+    config, task, _, state = begun("gan")
+    with pytest.raises(UsageError, match=said):
+        task.generate(config, state, KEY, asked)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "said"),
+    [
+        ({"kind": "adversarial"}, {"kind": "mlp"}, "use model.kind=dcgan or gan"),
+        ({"kind": "adversarial"}, STACKGAN, "use model.kind=dcgan or gan"),
+        ({"kind": "stacked"}, GAN, "use model.kind=stackgan"),
+        ({"kind": "adversarial"}, DCGAN | {"channels": [2, 2, 2, 2]}, "must be a multiple of 16"),
+    ],
+)
+def test_a_model_that_does_not_suit(task, model, said):
+    config = experiment(task, model)
+    with pytest.raises(ConfigError, match=said):
+        jax.eval_shape(lambda: made(config).init(config, batch(), KEY))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": {"kind": "digits"}}, "set data.standardize=false"),
+        ({"task": {"kind": "adversarial", "critic_steps": 4}}, "a multiple of it"),
+        ({"optimizer": {"kind": "lbfgs"}, "train": {"batch_size": "full"}}, "has two players"),
+        ({"schedule": {"kind": "schedule-free"}}, "averages one player's weights"),
+        ({"task": {"kind": "adversarial", "loss": GP}, "model": {"kind": "dcgan"}}, "judges each image by itself"),
+        ({"model": GAN | {"codes": {"categorical": [], "continuous": 0}}}, "there is no code"),
+    ],
+)
+def test_a_config_that_cannot_work_is_told_in_a_sentence(changes, said):
+    tree = {
+        "task": {"kind": "adversarial"},
+        "data": {"kind": "digits", "standardize": False},
+        "model": GAN,
+        "train": {"batch_size": 6},
+    }
+    with pytest.raises(ConfigError, match=said):
+        load_experiment(tree | changes)
+
+
+def test_configs_survive_their_own_json(family):
+    config = experiment(*FAMILIES[family][:2])
+    assert Experiment.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_troubles_are_told_by_what_was_measured():
+    well = {"train/critic_accuracy": 0.7, "train/critic_loss": 1.2, "train/generator_loss": 1.0, "validation/diversity": 0.8}
+    assert troubles(Standard(), well) == {}
+    over = well | {"train/critic_accuracy": 0.995, "train/critic_loss": 0.01, "train/generator_loss": 5.0}
+    assert "overpowers" in troubles(Standard(), over)["critic overpowers"]
+    assert troubles(WassersteinGp(), over) == {}
+    assert troubles(Standard(smoothing=0.1), over | {"train/critic_loss": 0.4}) == {}
+    assert "collapsed" in troubles(Standard(), well | {"validation/diversity": 0.02})["mode collapse"]
