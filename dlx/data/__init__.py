@@ -2,8 +2,20 @@
 
 from typing import assert_never
 
-from dlx.config.data import UnpairedImages
-from dlx.config.data import Adult, Cifar10, Csv, DataConfig, Digits, FashionMnist, ImageFolder, Mnist, Npz, Parquet, PythonData
+from dlx.config.data import (
+    Adult,
+    Cifar10,
+    Csv,
+    DataConfig,
+    Digits,
+    FashionMnist,
+    ImageFolder,
+    Mnist,
+    Npz,
+    Parquet,
+    PythonData,
+    UnpairedImages,
+)
 from dlx.config.series_data import Har, Series
 from dlx.config.text_data import LabelledText, Text, TextPairs
 from dlx.data.chunks import BadRow as BadRow

@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder: Cho et al. 2014 and Sutskever et al. 2014, with attention Bahdanau et al. 2015 and Luong et al. 2015."""
+"""The recurrent encoder-decoder (Cho et al. 2014, Sutskever et al. 2014), with attention (Bahdanau et al. 2015, Luong et al. 2015)."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -8,7 +8,7 @@ from dlx.config.translation_model import EncoderDecoder as EncoderDecoderConfig
 from dlx.models.recurrent_decoder import Read, RecurrentDecoder
 from dlx.models.shapes import Features
 from dlx.models.translator import first, tokens
-from dlx.nn import Dropout
+from dlx.nn import Dropout, Embed
 from dlx.nn.recurrent import Carry, Recurrent
 
 
@@ -18,7 +18,7 @@ class Encoder(nnx.Module):
     def __init__(self, count: int, config: EncoderDecoderConfig, *, rngs: nnx.Rngs) -> None:
         directions = 2 if config.bidirectional else 1
         self.features = directions * config.hidden
-        self.embedding = nnx.Embed(count, config.embedding, rngs=rngs)
+        self.embedding = Embed(count, config.embedding, rngs=rngs)
         self.dropout = nnx.List([Dropout(config.dropout, rngs=rngs) for _ in range(config.layers)])
         sizes = (config.embedding, *(self.features,) * (config.layers - 1))
         self.layers = nnx.List(

@@ -17,7 +17,7 @@ from dlx.config.translation_model import Transformer as TransformerConfig
 from dlx.errors import ConfigError
 from dlx.models.shapes import Features
 from dlx.models.translator import first, tokens
-from dlx.nn import Dropout
+from dlx.nn import Dropout, Embed
 from dlx.nn.attention import MultiHeadAttention, causal_mask
 
 _WAVELENGTH = 10_000.0
@@ -102,9 +102,9 @@ class Embedding(nnx.Module):
 
     def __init__(self, count: int, config: TransformerConfig, *, rngs: nnx.Rngs) -> None:
         self.width = config.width
-        self.tokens = nnx.Embed(count, config.width, embedding_init=normal(config.width**-0.5), rngs=rngs)
+        self.tokens = Embed(count, config.width, embedding_init=normal(config.width**-0.5), rngs=rngs)
         size = config.learned_positions
-        self.places = None if size is None else nnx.Embed(size, config.width, embedding_init=normal(0.02), rngs=rngs)
+        self.places = None if size is None else Embed(size, config.width, embedding_init=normal(0.02), rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, x: Array, places: Array) -> Array:
@@ -114,7 +114,8 @@ class Embedding(nnx.Module):
             at = waves(places, self.width)
         elif x.shape[1] > self.places.num_embeddings:
             raise ConfigError(
-                f"model.learned_positions is {self.places.num_embeddings}, and sequences have up to {x.shape[1]} tokens: raise it"
+                f"model.learned_positions is {self.places.num_embeddings}, and sequences have up to {x.shape[1]} tokens: "
+                "raise it"
             )
         else:
             at = self.places(places)
@@ -198,7 +199,7 @@ class Residual(nnx.Module):
 
 
 def waves(places: Array, width: int) -> Array:
-    """Sines (even features) and cosines (odd ones) of places (t,), the wavelengths from 2 pi to 10,000 * 2 pi: (t, width) float32."""
+    """Sines (even features) and cosines (odd ones) of places (t,), wavelengths from 2 pi to 10,000 * 2 pi: (t, width) float32."""
     rates = _WAVELENGTH ** (-np.arange(0, width, 2) / width)
     angles = places[:, None].astype(jnp.float32) * rates.astype(np.float32)
     return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(places.shape[0], width)

@@ -44,7 +44,8 @@ def tokens(in_features: Features, kind: str) -> Tokens:
     """The tokens that are read. Raises `ConfigError` when the examples are something else."""
     if not isinstance(in_features, Tokens):
         raise ConfigError(
-            f"model.kind={kind} reads tokens and the data has numbers: use data.kind=text-pairs, or model.kind=captioner for images"
+            f"model.kind={kind} reads tokens and the data has numbers: use data.kind=text-pairs, or for images "
+            "model.kind=captioner"
         )
     return in_features
 

@@ -13,7 +13,7 @@ from jax.nn.initializers import glorot_uniform
 
 
 class MultiHeadAttention(nnx.Module):
-    """Several scaled dot products side by side (Vaswani et al. 2017, "Attention is all you need"), each with its own projections.
+    """Several scaled dot products side by side, each with its own projections (Vaswani et al. 2017, "Attention is all you need").
 
     Keys have no bias: it would add the same to all scores of a place, which the softmax takes away again.
     """
@@ -49,7 +49,7 @@ class MultiHeadAttention(nnx.Module):
 
 
 class AdditiveAttention(nnx.Module):
-    """Scores by a small network, v tanh(W query + U key) (Bahdanau, Cho and Bengio 2015, "Jointly learning to align and translate")."""
+    """Scores by a small network, v tanh(W query + U key): Bahdanau, Cho and Bengio 2015, "Jointly learning to align and translate"."""
 
     def __init__(self, query_features: int, features: int, hidden: int, *, rngs: nnx.Rngs) -> None:
         self.query = nnx.Linear(query_features, hidden, use_bias=False, kernel_init=glorot_uniform(), rngs=rngs)
@@ -61,13 +61,13 @@ class AdditiveAttention(nnx.Module):
         return self.key(x)
 
     def weights(self, x: Array, keys: Array, mask: Array) -> Array:
-        """How much each place of x (b, t, query_features) takes from each place: (b, t, s). `mask` (b, s) says where there is one."""
+        """How much each place of x (b, t, query_features) takes from each: (b, t, s). `mask` (b, s) says where there is one."""
         fits = jnp.tanh(self.query(x)[:, :, None] + keys[:, None])  # (b, t, s, hidden)
         return masked_softmax(self.score(fits)[..., 0], mask[:, None])
 
 
 class DotAttention(nnx.Module):
-    """Scores by a product, query W key: the "general" score of Luong, Pham and Manning 2015, "Effective approaches to attention"."""
+    """Scores by a product, query W key: the "general" score of Luong, Pham and Manning 2015, "Effective approaches"."""
 
     def __init__(self, query_features: int, features: int, *, rngs: nnx.Rngs) -> None:
         self.key = nnx.Linear(features, query_features, use_bias=False, kernel_init=glorot_uniform(), rngs=rngs)
@@ -77,7 +77,7 @@ class DotAttention(nnx.Module):
         return self.key(x)
 
     def weights(self, x: Array, keys: Array, mask: Array) -> Array:
-        """How much each place of x (b, t, query_features) takes from each place: (b, t, s). `mask` (b, s) says where there is one."""
+        """How much each place of x (b, t, query_features) takes from each: (b, t, s). `mask` (b, s) says where there is one."""
         return masked_softmax(jnp.einsum("bth,bsh->bts", x, keys), mask[:, None])
 
 

@@ -83,8 +83,8 @@ class SequenceToSequence(Descent):
         return value + penalty(config.optimizer, params), (statistics, after, sums)
 
     def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """Each example's nats, tokens and right tokens given the reference; and of what is written without it, whether it is the
-        reference, and the counts behind BLEU.
+        """Each example's nats, tokens and right tokens given the reference; and of what is written without it, whether it is
+        the reference, and the counts behind BLEU.
         """
 
         def of_length(length: int, batch: Batch) -> Sums:
@@ -109,8 +109,8 @@ class SequenceToSequence(Descent):
         return memory, summed(each, batch.weight)
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """`loss` in nats a token, `perplexity` (its exponential) and `accuracy` of tokens given the reference before them; `exact`, the
-        share of sequences written without a mistake, and `bleu` in 0..100.
+        """`loss` in nats a token, `perplexity` (its exponential) and `accuracy` of tokens given the reference before them;
+        `exact`, the share of sequences written without a mistake, and `bleu` in 0..100.
         """
         tokens = float(sums["tokens"])
         loss = float(sums["loss"]) / tokens
@@ -125,7 +125,7 @@ class SequenceToSequence(Descent):
         return self._written(config, state, inputs, key)
 
     def generate(self, config: Experiment, state: LearnerState, key: Key, asked: Asked) -> jax.Array:
-        """Sequences (count, length) of one source, `asked.prompt` (tokens,). Temperature 0 writes the best one, as evaluation does."""
+        """Sequences (count, length) of one source, `asked.prompt` (tokens,). Temperature 0 writes the best one, as `predict` does."""
         if not self.reads_tokens:
             raise UsageError("a network that describes images needs an image: `dlx predict` and `dlx evaluate` give it some")
         if asked.prompt is None:
@@ -149,7 +149,7 @@ class SequenceToSequence(Descent):
     def attention(
         self, config: Experiment, state: LearnerState, inputs: jax.Array, tokens: jax.Array, key: Key
     ) -> jax.Array | None:
-        """How much each of the tokens (b, t) takes from each place of the inputs: (b, t, s); None for a network without attention."""
+        """How much each of the tokens (b, t) takes from each place of the inputs: (b, t, s); None without attention."""
 
         def looked(model: nnx.Module) -> jax.Array | None:
             assert isinstance(model, Translator)
