@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,23 @@ ROOT = Path(__file__).parents[1]
 # sum in another order than those that tests start, which inherit the flags.
 if version("jax").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
+
+QUICK = frozenset({"contracts", "diagnose", "sweep"})
+"""Folders whose programs are compiled often and run for moments: LLVM, half of what compiling takes, hardly optimizes them.
+
+XLA's own passes, which decide what is computed and in which order, are all run. What is said of bits, of speed, or of a whole
+training is tested as users have it: in the other folders, and under `@pytest.mark.optimized` in these.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture, so that what a folder's tests share is compiled as they are."""
+    folder = item.path.relative_to(ROOT / "tests").parts[0]
+    quick = folder in QUICK and item.get_closest_marker("optimized") is None
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)  # for JAX when it is imported, here and in processes of the test
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,9 @@ def checked(config: Experiment, dataset: Dataset, **settings: Any) -> GradientsF
             return end.value
 
 
+pytestmark = pytest.mark.optimized
+"""Some of these networks were found by what the compiler made of them."""
+
 # What was hardest of the first 200: initial zeros, ties of pixels in pooling and shifting, gradients that cancel or all but vanish.
 SEEDS = (1, 3, 7, 9, 78, 101, 105, 106, 107, 111, 112, 118, 119)
 

@@ -366,6 +366,7 @@ def test_a_loss_that_is_drawn_anew_each_time_is_not_right(draw: str, said: str, 
     assert said in found.modes[0].apart_said
 
 
+@pytest.mark.optimized
 def test_a_network_that_computes_in_float32_by_itself_is_right_as_far_as_that_can_tell(tmp_path: Path) -> None:
     found = checked(
         planted(
@@ -385,6 +386,7 @@ def test_a_network_that_computes_in_float32_by_itself_is_right_as_far_as_that_ca
     assert {leaf.reading.verdict for leaf in leaves(found).values()} <= {"right", "undecidable"}
 
 
+@pytest.mark.optimized
 def test_in_float32_by_itself_a_missing_factor_is_still_found(tmp_path: Path) -> None:
     code = """
         square = custom(jnp.square, lambda x, g: (g * x[0],))
@@ -455,6 +457,7 @@ def test_an_error_in_the_second_derivative_alone_is_found_with_order_2(
     assert bool(wrong(found)) != right
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("part", ["right", "wrong"])
 def test_a_missing_factor_is_found_in_the_numbers_of_training(dtype: str, part: str, tmp_path: Path) -> None:

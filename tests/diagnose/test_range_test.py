@@ -48,6 +48,7 @@ def test_digits_fall_and_explode_and_the_recommended_rate_lies_between() -> None
     assert finding.reading.base < finding.reading.peak
 
 
+@pytest.mark.optimized
 def test_a_seed_alone_is_the_same_as_among_others_and_twice_is_the_same() -> None:
     alone, again, among = (curve(config(), seeds=seeds, rates=20) for seeds in (1, 1, 2))
     np.testing.assert_array_equal(alone.losses, again.losses)
@@ -155,6 +156,7 @@ def test_a_test_begins_with_the_weights_that_it_is_given(trained: Path) -> None:
     assert later.findings[0].curve.losses[0, 0] < 0.1 * fresh.losses[0, 0]
 
 
+@pytest.mark.optimized
 def test_the_model_before_is_the_model_after_bit_for_bit(trained: Path) -> None:
     """State is a value: a test changes neither a training around it nor the weights that it begins with."""
 

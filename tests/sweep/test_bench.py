@@ -33,6 +33,12 @@ class Net(nnx.Module):
 """
 
 
+@pytest.fixture(autouse=True)
+def configured() -> None:
+    """What one test compiles the others find in the cache."""
+    engine.configure()
+
+
 def most_lanes() -> int:
     return engine.devices(LANES_PER_CORE, LANES_PER_ACCELERATOR)
 

@@ -99,6 +99,7 @@ def test_the_way_of_the_winner_can_be_taken_again(store: Store) -> None:
             assert again.metrics[name] == pytest.approx(run.metrics[name], rel=1e-4)
 
 
+@pytest.mark.optimized
 def test_a_stopped_population_goes_on_as_the_other_did(tmp_path: Path) -> None:
     """Left in the middle and taken up again: the same exchanges, the same values, bit for bit."""
     records = []

@@ -21,25 +21,42 @@ _servers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_servers)
 postgres_server, postgres_url = _servers.postgres_server, _servers.postgres_url
 
+pytestmark = pytest.mark.optimized
+"""The trainings are long, and each program of theirs is compiled but once."""
+
 TINY = ["model.hidden=[8]", "data.limit=300"]
 LR = "optimizer.lr=tag(log, interval(1e-4, 1e-1))"
 SLOW = "train.duration=200 epochs"
 """Some seconds of a cohort: long enough to be killed in."""
+
+# Trains from the moment on that there is a file `go`: its trials are begun and, however fast this machine is, not yet over.
+HELD = """
+import sys, time
+from pathlib import Path
+from dlx.engine import Program
+def held(program, *arguments, train=Program.train):
+    while not Path("go").exists():
+        time.sleep(0.05)
+    return train(program, *arguments)
+Program.train = held
+"""
+MAIN = """
+sys.argv = ["dlx", *sys.argv[1:]]
+from dlx.cli.app import main
+main()
+"""
 
 # What cannot be had on one machine is another one: to this process its own boot id is another than to all others, so that it
 # judges them by their heartbeats, as they judge it. Its processes share the disk; only the results folder must.
 ELSEWHERE = """
 import sys
 from dlx.store import holding, process
-process._space = lambda own=sys.argv[1]: own
+process._space = lambda own=sys.argv.pop(1): own
 holding.LOST_SECONDS = 4.0
 from dlx.experiment import session
 session.HEARTBEAT_SECONDS = 1.0
 from dlx.sweep import bench
 bench.Bench.most_lanes = lambda self, config: 4
-sys.argv = ["dlx", *sys.argv[2:]]
-from dlx.cli.app import main
-main()
 """
 
 
@@ -74,7 +91,7 @@ def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError("waited in vain")
 
 
@@ -138,7 +155,8 @@ def test_two_workers_train_every_trial_once_and_both_of_them_some(store: Store) 
 @needs_two_cores
 @pytest.mark.slow
 def test_what_a_killed_child_left_is_taken_up_by_its_parent(store: Store, processes: list[subprocess.Popen[str]]) -> None:
-    parent = started(processes, command("--workers", "2", trials=32, duration=SLOW))
+    # Held, or the parent could have done all there is before the child has imported what it needs.
+    parent = started(processes, [sys.executable, "-c", HELD + MAIN, *command("--workers", "2", trials=32, duration=SLOW)[3:]])
 
     def child() -> int | None:
         found = record(store)
@@ -148,6 +166,7 @@ def test_what_a_killed_child_left_is_taken_up_by_its_parent(store: Store, proces
     killed = until(child)
     mine = at_work(store, killed)
     os.kill(killed, signal.SIGKILL)
+    Path("go").touch()
     assert parent.wait(timeout=120) == 0, parent.communicate()[1]
     all_once(store, 32)
     found = find_sweep(store, "shared")
@@ -160,7 +179,8 @@ def test_what_a_killed_child_left_is_taken_up_by_its_parent(store: Store, proces
 def test_when_all_workers_are_killed_the_next_command_has_their_trials(
     store: Store, processes: list[subprocess.Popen[str]]
 ) -> None:
-    parent = started(processes, command("--workers", "2", trials=32, duration=SLOW))
+    # Held for ever, or it could have done all there is before the other worker has joined: both would be waited for in vain.
+    parent = started(processes, [sys.executable, "-c", HELD + MAIN, *command("--workers", "2", trials=32, duration=SLOW)[3:]])
     until(lambda: (found := record(store)) and len(found.workers) == 2 and at_work(store, parent.pid))
     pids = [worker.pid for worker in find_sweep(store, "shared").workers]
     for pid in pids:
@@ -192,19 +212,20 @@ def test_two_machines_on_a_postgres_server_share_a_sweep_and_one_may_die(
 ) -> None:
     """Nobody says --join: to each the other is on another machine. The other's trials are taken once its heartbeat is old."""
     monkeypatch.setenv("DLX_STORE", postgres_url)
-    words = command("-q", trials=24, duration=SLOW)[3:]
+    words = command("-q", trials=12, duration=SLOW)[3:]
     with open_store(postgres_url) as store:
-        one = started(processes, [sys.executable, "-c", ELSEWHERE, "machine-one", *words])
+        one = started(processes, [sys.executable, "-c", ELSEWHERE + HELD + MAIN, "machine-one", *words])
         until(lambda: at_work_of(store, "machine-one"))
-        two = started(processes, [sys.executable, "-c", ELSEWHERE, "machine-two", *words])
+        two = started(processes, [sys.executable, "-c", ELSEWHERE + MAIN, "machine-two", *words])
         until(lambda: at_work_of(store, "machine-two"))
         left = at_work_of(store, "machine-two")
         two.kill()
+        Path("go").touch()
         assert one.wait(timeout=150) == 0, one.communicate()[1]
         # The first goes when there is nothing to take; what the killed one held is lost only some seconds later.
         time.sleep(4.5)
-        subprocess.run([sys.executable, "-c", ELSEWHERE, "machine-one", *words], check=True)
-        all_once(store, 24)
+        subprocess.run([sys.executable, "-c", ELSEWHERE + MAIN, "machine-one", *words], check=True)
+        all_once(store, 12)
         found = find_sweep(store, "shared")
         spaces = {worker.number: worker.space for worker in found.workers}
         assert set(spaces.values()) == {"machine-one", "machine-two"}
@@ -219,11 +240,11 @@ def test_a_machine_that_was_away_for_too_long_stops_when_it_comes_back(
     monkeypatch.setenv("DLX_STORE", postgres_url)
     words = command("-q", trials=4, duration=SLOW)[3:]
     with open_store(postgres_url) as store:
-        away = started(processes, [sys.executable, "-c", ELSEWHERE, "machine-one", *words])
+        away = started(processes, [sys.executable, "-c", ELSEWHERE + MAIN, "machine-one", *words])
         until(lambda: at_work_of(store, "machine-one"))
         away.send_signal(signal.SIGSTOP)
         time.sleep(5)
-        subprocess.run([sys.executable, "-c", ELSEWHERE, "machine-two", *words], check=True)
+        subprocess.run([sys.executable, "-c", ELSEWHERE + MAIN, "machine-two", *words], check=True)
         all_once(store, 4)
         away.send_signal(signal.SIGCONT)
         _, told = away.communicate(timeout=60)
