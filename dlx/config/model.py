@@ -99,6 +99,8 @@ ModelConfig = Annotated[
     | Dbn
     | PythonModel
     | Gan
-    | Dcgan | StackGan | CycleGan,
+    | Dcgan
+    | StackGan
+    | CycleGan,
     Field(discriminator="kind"),
 ]

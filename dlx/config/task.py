@@ -60,6 +60,7 @@ TaskConfig = Annotated[
     | Belief
     | Perceptron
     | Adversarial
-    | Stacked | Cycle,
+    | Stacked
+    | Cycle,
     Field(discriminator="kind"),
 ]

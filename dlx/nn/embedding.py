@@ -12,7 +12,9 @@ class Embed(nnx.Module):
     It computes in the type of its weights: bfloat16 where the network does, float64 under the gradient check, where tokens come as floats.
     """
 
-    def __init__(self, num_embeddings: int, features: int, *, embedding_init: Initializer | None = None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, num_embeddings: int, features: int, *, embedding_init: Initializer | None = None, rngs: nnx.Rngs
+    ) -> None:
         # As Flax draws it: of variance 1 / features.
         draw = embedding_init or variance_scaling(1.0, "fan_in", "normal", out_axis=0)
         self.embedding = nnx.Param(draw(rngs.params(), (num_embeddings, features), jnp.float32))

@@ -28,7 +28,7 @@ def pixels(images: Images) -> np.ndarray:
 
 def row_pixels(row: np.ndarray, *, first: bool = True) -> np.ndarray:
     """One row of pictures (columns, height, width, channels) of 0..1 beside each other; a white line above all but the first."""
-    ready = np.round(np.clip(np.nan_to_num(row), 0, 1) * 255).astype(np.uint8)
+    ready = np.rint(255 * np.asarray(row, np.float64).clip(0, 1)).astype(np.uint8)
     spaced = [
         np.pad(each, ((0 if first else GAP, 0), (GAP if at else 0, 0), (0, 0)), constant_values=255)
         for at, each in enumerate(ready)

@@ -84,7 +84,9 @@ def examine(
     task, _ = plan_for(subject.config, dataset)  # raises what does not fit before anything is said
     if not isinstance(task, Supervised):
         kind = subject.config.task.kind if subject.config.task else ""
-        raise ConfigError(f"task.kind={kind} does not learn from labelled examples: there are no checks for it; see dlx gradcheck")
+        raise ConfigError(
+            f"task.kind={kind} does not learn from labelled examples: there are no checks for it; see dlx gradcheck"
+        )
     broken = False
     for check in chosen:
         yield Checking(check.name)
