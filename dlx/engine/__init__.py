@@ -14,7 +14,6 @@ from dlx.engine.cohort import Progress as Progress
 from dlx.engine.cohort import park_lanes as park_lanes
 from dlx.engine.cohort import save_lanes as save_lanes
 from dlx.engine.examine import Contributions as Contributions
-from dlx.engine.examine import ExaminedTask as ExaminedTask
 from dlx.engine.examine import examine as examine
 from dlx.engine.examine import total as total
 from dlx.engine.feed import make_feed as make_feed

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,6 @@ from dlx.tasks import Batch, Examined, LearnerState, Sums, Task
 
 EXAMINED, STREAMS = 256, 32
 """Examples of one call; of streams fewer, since each place of a batch begins without a memory."""
-
-
-@runtime_checkable
-class ExaminedTask(Task, Examined, Protocol):
-    """A task that tells what each example adds."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Contributions:
 
 
 def examine(
-    task: ExaminedTask, config: Experiment, learner: LearnerState, scaling: Scaling, part: Part, order: Order
+    task: Examined, config: Experiment, learner: LearnerState, scaling: Scaling, part: Part, order: Order
 ) -> Contributions:
     """What each example of a part adds to the sums, in the part's order. Examples of a stream are read in its order."""
     found = dict[str, np.ndarray]()
@@ -71,7 +66,7 @@ def total(
 
 
 def _calls(
-    task: Task,
+    task: Task | Examined,
     function: Callable[..., tuple[Any, Sums]],
     config: Experiment,
     learner: LearnerState,

@@ -31,7 +31,7 @@ from dlx.evaluation.slices import slices, weak_slices
 from dlx.evaluation.worst import worst, wrong_output
 from dlx.experiment.restore import Trained, restore
 from dlx.store import RunRecord, Store
-from dlx.tasks import LearnerState, Supervised
+from dlx.tasks import Examined, LearnerState, Supervised
 
 GENERATED = 2000
 """Images that a classifier judges."""
@@ -146,7 +146,7 @@ def evaluate(
 def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int) -> Evaluation:
     """The evaluation of a task without an answer for each example."""
     began, task, spec, part = time.perf_counter(), trained.task, trained.preparation.spec, judged.part
-    if isinstance(task, engine.ExaminedTask):
+    if isinstance(task, Examined):
         scores = examined_scores(trained, task, part, judged.order, resamples)
     else:
         scores, resamples = summed_scores(trained, part, judged.order), 0

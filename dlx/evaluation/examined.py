@@ -12,10 +12,10 @@ from dlx.evaluation import bootstrap
 from dlx.evaluation.pca import pca_errors
 from dlx.evaluation.results import Measure, Scores
 from dlx.experiment.restore import Trained
-from dlx.tasks import Task
+from dlx.tasks import Examined
 
 
-def examined_scores(trained: Trained, task: engine.ExaminedTask, part: Part, order: Order, resamples: int) -> Scores:
+def examined_scores(trained: Trained, task: Examined, part: Part, order: Order, resamples: int) -> Scores:
     """Every metric of the task on a part, with intervals from so many bootstrap resamples of its examples (0 for none)."""
     found = engine.examine(task, trained.config, trained.learner, trained.preparation.scaling, part, order)
     point = _metrics(task, found.sums(np.ones((1, len(part)))))[0]
@@ -45,7 +45,7 @@ def own_simple_models(trained: Trained, train: Part, judged: Part) -> Mapping[st
             return {}
 
 
-def _metrics(task: Task, sums: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+def _metrics(task: Examined, sums: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
     """The metrics of each resample's sums (resamples, ...)."""
     return [task.metrics({name: values[row] for name, values in sums.items()}) for row in range(len(sums["count"]))]
 

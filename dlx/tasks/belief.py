@@ -19,12 +19,12 @@ from dlx.optim import Schedule, build_momentum, build_schedule, penalty
 from dlx.tasks.boltzmann import check_asked, check_optimizer, contrast, fantasies, held_still, judged, seen, visible
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features
-from dlx.tasks.state import Asked, Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
 
 R = TypeVar("R")
 
 
-class GreedyPretraining(Descent):
+class GreedyPretraining(Descent, Examined):
     """Layer l of L learns in the l-th of L equal shares of the steps, by contrastive divergence on what the layers below make of the data.
 
     How many steps were taken is kept among the statistics, because what is judged is the layer that learns. Each layer begins with a
@@ -114,11 +114,6 @@ class GreedyPretraining(Descent):
         # After the last step of a layer it is that layer which is judged, not the next one, which has learned nothing.
         each = self._of_learning(config, jnp.maximum(state.rest["steps"] - 1, 0), of_layer)
         return state.memory + 1, {**each, "layers": self._layers(config, state.rest, batch)}
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[jax.Array, Sums]:
-        """Scores of the layer that learned last, and how many layers have learned."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """The reconstruction (b, ...) of inputs (b, ...) from the top layer's probabilities."""

@@ -22,7 +22,7 @@ from dlx.nn.estimator import passed_straight_through
 from dlx.optim import penalty
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features
-from dlx.tasks.state import Asked, Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
 
 POSITIONS = 8
 """Visible units of each example whose conditional likelihoods make its pseudo-likelihood."""
@@ -41,7 +41,7 @@ class Chains(NamedTuple):
     """The hidden units (b, hidden) of persistent chains, all off at first as in scikit-learn; else ()."""
 
 
-class ContrastiveDivergence(Descent):
+class ContrastiveDivergence(Descent, Examined):
     """One machine on data without targets."""
 
     def __init__(self, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:

@@ -19,7 +19,7 @@ from dlx.optim import penalty
 from dlx.tasks.decoding import drawing, greedy
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, widened
-from dlx.tasks.state import Asked, Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
 
 
 class Reading(NamedTuple):
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     """The network's state after the last of them, each array (b, ...)."""
 
 
-class LanguageModelling(Descent):
+class LanguageModelling(Descent, Examined):
     """Inputs are windows of a text (b, t), targets the same tokens one place on (b, t), 0 where there is none.
 
     Place i of a batch goes on where it ended in the last batch (`Order("streams")`), and so does the network's state, without
@@ -107,11 +107,6 @@ class LanguageModelling(Descent):
         """Each window's nats, tokens and rightly guessed tokens (b,), read on from the windows before."""
         memory, each = self.each_token(config, state, batch, key)
         return memory, _of_windows(each)
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """The sums of `examine`."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Of a token: `loss` in nats, `bits` (of characters: bits per character), `perplexity`, the exponential of the loss, and

@@ -18,13 +18,13 @@ from dlx.models.autoencoder import Encoding
 from dlx.optim import penalty
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
-from dlx.tasks.state import Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Batch, Examined, Key, LearnerState, Sums, summed
 
 LEAST = 1e-6
 """Mean activities are not taken to be nearer to 0 or 1."""
 
 
-class Reconstruction(Descent):
+class Reconstruction(Descent, Examined):
     """The task `reconstruct`. Its network is any `dlx.models.autoencoder.Encoding`."""
 
     def __init__(self, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
@@ -87,11 +87,6 @@ class Reconstruction(Descent):
         seen = corrupted(_task(config), batch.inputs, noise)
         _, said, _ = self.apply(config, state.params, state.rest, seen, dropout, train=False)
         return state.memory, _each(_task(config), batch.inputs, said)
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """The sums of what `examine` says."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """The inputs (b, ...) again, as the network sees them; of inputs as they are, without noise."""

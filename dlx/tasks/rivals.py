@@ -4,7 +4,7 @@ Each player has its own loss, its own part of the parameters (`params["critic"]`
 state. A step of training is `critic_steps` steps of the critic, then one of the generator.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -28,13 +28,13 @@ from dlx.optim import (
     start_average,
 )
 from dlx.tasks.network import Network
-from dlx.tasks.state import Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Batch, Examined, Key, LearnerState, Sums
 
 Player = Literal["critic", "generator"]
 PLAYERS: Final[tuple[Player, Player]] = ("critic", "generator")
 
 
-class Rivals(ABC):
+class Rivals(Examined):
     """A task of two players. Its memory counts the batches that it has gone through, so that no two get the same noise."""
 
     scores: Mapping[str, bool]
@@ -56,10 +56,6 @@ class Rivals(ABC):
 
         `memory` is None where all that is ever learned is asked for at once.
         """
-
-    @abstractmethod
-    def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """The memory after the batch, and each example's part of the sums (b, ...)."""
 
     @abstractmethod
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -118,11 +114,6 @@ class Rivals(ABC):
             total, means = total + value, means | found
         count = jnp.sum(batch.weight)
         return total, (rest, {"count": count, "loss": total * count, **{name: count * mean for name, mean in means.items()}})
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """Scores a batch beside as many generated examples, by the running statistics."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def averaged(self, state: LearnerState) -> LearnerState:
         """The learner with its averaged weights, where it averages them, in place of the raw ones."""

@@ -21,10 +21,10 @@ from dlx.tasks.decoding import beam_search, drawing, repeated, write
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
 from dlx.tasks.shortening import ladder, longest, shortened, shortened_loss
-from dlx.tasks.state import Asked, Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
 
 
-class SequenceToSequence(Descent):
+class SequenceToSequence(Descent, Examined):
     """Inputs are tokens (b, s) or images, targets tokens (b, t), both ending in END and padded with 0.
 
     Training gives the network the reference up to each token (teacher forcing), or some of its own guesses in it. With
@@ -102,11 +102,6 @@ class SequenceToSequence(Descent):
             said = self._written(config, state, batch.inputs, key)
             each |= {"exact": jnp.all(said == batch.targets, -1).astype(jnp.float32)} | ngram_matches(said, batch.targets)
         return state.memory, each
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """The sums of `examine`."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """`loss` in nats a token, `perplexity` (its exponential) and `accuracy` of tokens given the reference before them;

@@ -1,5 +1,6 @@
 """What a task carries from step to step, and what it sees of the data."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -73,13 +74,27 @@ class Generative(Protocol):
         ...
 
 
-@runtime_checkable
-class Examined(Protocol):
+class Examined(ABC):
     """A task that is not judged against a class, labels or numbers of each example: by what each adds to the sums."""
 
+    scores: Mapping[str, bool]
+
+    @abstractmethod
+    def memory(self, config: Experiment, batch_size: int) -> Any:
+        """The memory at the beginning of the batches of a stream."""
+
+    @abstractmethod
+    def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Merged sums into metrics."""
+
+    @abstractmethod
     def examine(self, config: Experiment, state: "LearnerState", batch: Batch, key: Key) -> tuple[Any, Sums]:
         """The memory after the batch, and each example's part of the sums (b, ...), to be weighted and added up."""
-        ...
+
+    def evaluate(self, config: Experiment, state: "LearnerState", batch: Batch, key: Key) -> tuple[Any, Sums]:
+        """Scores one batch by the sums of what its examples add, and the memory after it."""
+        memory, each = self.examine(config, state, batch, key)
+        return memory, summed(each, batch.weight)
 
 
 @runtime_checkable

@@ -23,10 +23,10 @@ from dlx.optim import penalty
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
 from dlx.tasks.reconstruction import check_unit_interval
-from dlx.tasks.state import Asked, Batch, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
 
 
-class VariationalInference(Descent):
+class VariationalInference(Descent, Examined):
     """The task `vae`. All figures are nats per example; the memory counts the steps, for the KL's warm-up."""
 
     def __init__(self, config: kinds.Variational, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
@@ -68,11 +68,6 @@ class VariationalInference(Descent):
     def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """Each example's loss, -log p(x | z) and KL (b,) in nats, of one z drawn by the key."""
         return state.memory, self._each(config, state.params, state.rest, batch, key, train=False)[0]
-
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
-        """The sums of what `examine` says."""
-        memory, each = self.examine(config, state, batch, key)
-        return memory, summed(each, batch.weight)
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """`loss` with the whole beta, without the penalties of weights; `elbo`, more of which is better; its two parts."""

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlx import engine
 from dlx.config import Experiment, load_experiment
 from dlx.data import Dataset, Order, Spec
 from dlx.data.dataset import Part, Scaling
@@ -17,7 +16,7 @@ from dlx.data.tokens import BEGIN, END
 from dlx.errors import ConfigError, UsageError
 from dlx.events import Decision, Evaluated
 from dlx.experiment.assemble import assemble, plan_for
-from dlx.tasks import Asked, Batch, Generative, build_task
+from dlx.tasks import Asked, Batch, Examined, Generative, build_task
 from dlx.tasks.shortening import ladder
 
 spec = importlib.util.spec_from_file_location("driving", Path(__file__).parents[1] / "engine" / "driving.py")
@@ -286,7 +285,7 @@ def test_a_transformer_is_no_classifier():
 def test_every_example_tells_its_part_of_the_sums():
     config = experiment(task={"translate": True})
     task, learner, batch = begun(config)
-    assert isinstance(task, engine.ExaminedTask)
+    assert isinstance(task, Examined)
     _, each = jax.jit(lambda: task.examine(config, learner, batch, jax.random.key(0)))()
     assert {len(values) for values in each.values()} == {24}
     assert each["tokens"].tolist() == (PART.targets != 0).sum(1).tolist()
