@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 if version("jax").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
 
-QUICK = frozenset({"contracts", "diagnose", "models", "nn", "sweep", "tasks"})
+QUICK = frozenset({"contracts", "diagnose", "models", "sweep", "tasks"})
 """Folders whose programs are compiled often and run for moments: LLVM, half of what compiling takes, hardly optimizes them.
 
 XLA's own passes, which decide what is computed and in which order, are all run. What is said of bits, of speed, or of a whole

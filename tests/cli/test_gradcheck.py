@@ -104,7 +104,8 @@ def test_bad_input_is_one_sentence(dlx, users_net, words, code, sentence):
 
 def test_every_model_kind_has_a_small_one():
     own = {each["model"]["kind"] for each in OWN.values()}
-    assert set(MODELS) | own == set(kinds("model")) - {"python"}
+    # Two players made of many convolutions: their gradients are checked by tests/tasks/test_adversarial.py, in less time.
+    assert set(MODELS) | own | {"stackgan", "cyclegan"} == set(kinds("model")) - {"python"}
 
 
 @pytest.mark.parametrize("combination", tuple(combinations()), ids=lambda each: f"{each.model}: {each.task}")
@@ -112,7 +113,11 @@ def test_every_built_in_model_is_right_under_every_task(combination):
     found = watch_gradients(check_combination(combination, GradCheck()), Console(quiet=True))
     assert found.ok
     assert all(mode.forward is not None for mode in found.modes)
-    assert {leaf.reading.verdict for mode in found.modes for leaf in mode.leaves} <= {"right", "kink"}
+    verdicts = {leaf.name: leaf.reading.verdict for mode in found.modes for leaf in mode.leaves}
+    idle = {name for name, verdict in verdicts.items() if verdict == "zero"}
+    assert set(verdicts.values()) <= {"right", "kink", "zero"}
+    # Whole numbers have no gradient; of a stack only the first layer learns in the first step.
+    assert all(name == "inputs" or combination.task == "greedy layers" for name in idle), idle
 
 
 def test_all_prints_a_line_for_each_model_and_task(dlx, monkeypatch):

@@ -303,9 +303,12 @@ def test_what_cannot_be_asked(asked, said):
     ],
 )
 def test_a_model_that_does_not_suit(task, model, said):
-    config = experiment(task, model)
-    with pytest.raises(ConfigError, match=said):
+    def begun() -> None:
+        config = experiment(task, model)
         jax.eval_shape(lambda: made(config).init(config, batch(), KEY))
+
+    with pytest.raises(ConfigError, match=said):
+        begun()
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,7 @@ def test_the_memory_of_a_machine_without_chains_is_a_count():
 
 
 def test_the_commands_know_machines(tmp_path, monkeypatch, capsys):
-    """A range test and a sweep of two trials, as a shell would start them."""
+    """A range test, a sweep of two trials, and a run that is judged, as a shell would start them."""
     recipe = tmp_path / "rbm.yaml"
     recipe.write_text(
         "task: {kind: boltzmann}\ndata: {kind: digits, standardize: false, limit: 200}\nmodel: {kind: rbm, hidden: 6}\n"
@@ -313,7 +313,8 @@ def test_the_commands_know_machines(tmp_path, monkeypatch, capsys):
     for command in (
         ["lr-find", str(recipe), "--json"],
         ["sweep", str(recipe), "optimizer.lr=tag(log, interval(0.01, 0.1))", "--trials", "2", "--json"],
-        ["evaluate", "latest", "--json"],
+        ["train", str(recipe), "--name", "machine", "-q"],
+        ["evaluate", "machine", "--json"],
     ):
         monkeypatch.setattr("sys.argv", ["dlx", *command])
         with pytest.raises(SystemExit) as end:
