@@ -15,7 +15,6 @@ from dlx.engine.cohort import park_lanes as park_lanes
 from dlx.engine.cohort import save_lanes as save_lanes
 from dlx.engine.examine import Contributions as Contributions
 from dlx.engine.examine import examine as examine
-from dlx.engine.examine import total as total
 from dlx.engine.feed import make_feed as make_feed
 from dlx.engine.forward import Forward as Forward
 from dlx.engine.forward import predict as predict

@@ -112,8 +112,7 @@ class Cohort:
         weights = read_weights(folder, judged(self.program.lane_state.learner)).tree
         progress = yield from self.start()
         learner = self.program.join([weights] * self.lanes)
-        lanes = progress.lanes._replace(learner=progress.lanes.learner._replace(params=learner.params, rest=learner.rest))
-        return replace(progress, lanes=lanes)
+        return _with_weights(progress, learner)
 
     def agreeing(self, weights: Mapping[str, np.ndarray]) -> tuple[list[str], list[str]]:
         """Of the names of a lane's weights, such as `params/output/kernel`, those that `weights` has in the same shape, and the others."""
@@ -124,14 +123,10 @@ class Cohort:
     def start_from(self, weights: Mapping[str, np.ndarray]) -> Generator[Event, Decision | None, Progress]:
         """Lanes at step 0, fresh but for what agrees in name and shape with `weights`, which all lanes then have."""
         progress = yield from self.start()
-        learner = progress.lanes.learner
-        fresh = judged(learner)
-        leaves = [
-            np.stack([weights[name]] * self.lanes) if name in weights and _suits(weights[name], leaf) else leaf
-            for name, leaf in named_leaves(host(fresh))
-        ]
-        begun = self.program.spread(jax.tree.unflatten(jax.tree.structure(fresh), leaves))
-        return replace(progress, lanes=progress.lanes._replace(learner=learner._replace(params=begun.params, rest=begun.rest)))
+        taken, _ = self.agreeing(weights)
+        fresh = host(judged(progress.lanes.learner))
+        leaves = [np.stack([weights[name]] * self.lanes) if name in taken else leaf for name, leaf in named_leaves(fresh)]
+        return _with_weights(progress, self.program.spread(jax.tree.unflatten(jax.tree.structure(fresh), leaves)))
 
     def restore(self, folders: Sequence[Path]) -> Generator[Event, Decision | None, Progress]:
         """The lanes as the newest intact checkpoints of the given folders (one per lane) left them.
@@ -390,6 +385,12 @@ def _merge(first: Decision, second: Decision) -> Decision:
     return Decision(
         first.stop or second.stop, first.save or second.save, second.max_steps or first.max_steps, (*first.out, *second.out)
     )
+
+
+def _with_weights(progress: Progress, learner: LearnerState) -> Progress:
+    """The progress with the parameters and running statistics of other lanes (K, ...), under its own optimizers."""
+    own = progress.lanes.learner._replace(params=learner.params, rest=learner.rest)
+    return replace(progress, lanes=progress.lanes._replace(learner=own))
 
 
 def _suits(weight: np.ndarray, leaf: Any) -> bool:

@@ -1,6 +1,6 @@
 """What each example adds to a task's sums: for tasks that are not judged against a class, labels or numbers of each example."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from dlx.config import Experiment
 from dlx.data import Order, Part, Scaling, evaluation_rows
 from dlx.engine.state import step_key
 from dlx.engine.step import standardized
-from dlx.tasks import Batch, Examined, LearnerState, Sums, Task
+from dlx.tasks import Batch, Examined, LearnerState, Sums
 
 EXAMINED, STREAMS = 256, 32
 """Examples of one call; of streams fewer, since each place of a batch begins without a memory."""
@@ -37,44 +37,11 @@ class Contributions:
             at += size
         return found
 
-    def each(self, name: str) -> np.ndarray:
-        """One sum of each example, (n, ...)."""
-        at = sum(int(np.prod(shape)) for other, shape in list(self.shapes.items())[: list(self.shapes).index(name)])
-        return self.table[:, at : at + int(np.prod(self.shapes[name]))].reshape(len(self.table), *self.shapes[name])
-
 
 def examine(
     task: Examined, config: Experiment, learner: LearnerState, scaling: Scaling, part: Part, order: Order
 ) -> Contributions:
     """What each example of a part adds to the sums, in the part's order. Examples of a stream are read in its order."""
-    found = dict[str, np.ndarray]()
-    for rows, counts, each in _calls(task, task.examine, config, learner, scaling, part, order):
-        for name, values in each.items():
-            found.setdefault(name, np.empty((len(part), *values.shape[1:])))[rows[counts]] = values[counts]
-    table = np.concatenate([values.reshape(len(part), -1) for values in found.values()], 1)
-    return Contributions(table, {name: values.shape[1:] for name, values in found.items()})
-
-
-def total(
-    task: Task, config: Experiment, learner: LearnerState, scaling: Scaling, part: Part, order: Order
-) -> dict[str, np.ndarray]:
-    """The sums of a whole part (...), float64, of a task that only tells those of a batch."""
-    found = dict[str, np.ndarray]()
-    for _, _, sums in _calls(task, task.evaluate, config, learner, scaling, part, order):
-        found = {name: found.get(name, 0.0) + values for name, values in sums.items()}
-    return found
-
-
-def _calls(
-    task: Task | Examined,
-    function: Callable[..., tuple[Any, Sums]],
-    config: Experiment,
-    learner: LearnerState,
-    scaling: Scaling,
-    part: Part,
-    order: Order,
-) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-    """The row numbers (b,) of each batch, which of them count (b,), and what the function says of it, float64."""
     batch = min(STREAMS if order.kind == "streams" else EXAMINED, len(part))
     ((rows, counts),) = evaluation_rows(len(part), None, -(-len(part) // batch), batch, order)
     key = step_key(config.train.seed, "evaluate", 0)
@@ -82,9 +49,12 @@ def _calls(
     @jax.jit
     def call(learner: LearnerState, memory: Any, inputs: jax.Array, targets: jax.Array, weight: jax.Array) -> tuple[Any, Sums]:
         ready = standardized(inputs, jnp.asarray(scaling.mean), jnp.asarray(scaling.inverse_std))
-        return function(config, learner._replace(memory=memory), Batch(ready, targets, weight), key)
+        return task.examine(config, learner._replace(memory=memory), Batch(ready, targets, weight), key)
 
-    memory = task.memory(config, batch)
+    memory, found = task.memory(config, batch), dict[str, np.ndarray]()
     for row, count in zip(rows, counts, strict=True):
-        memory, found = call(learner, memory, part.inputs[row], part.targets[row], count.astype(np.float32))
-        yield row, count, {name: np.asarray(values, np.float64) for name, values in found.items()}
+        memory, each = call(learner, memory, part.inputs[row], part.targets[row], count.astype(np.float32))
+        for name, values in each.items():
+            found.setdefault(name, np.empty((len(part), *values.shape[1:])))[row[count]] = np.asarray(values, np.float64)[count]
+    table = np.concatenate([values.reshape(len(part), -1) for values in found.values()], 1)
+    return Contributions(table, {name: values.shape[1:] for name, values in found.items()})

@@ -19,13 +19,14 @@ from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.baselines import baselines
 from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
-from dlx.evaluation.examined import examined_scores, own_simple_models, summed_scores
+from dlx.evaluation.examined import examined_scores, own_simple_models
 from dlx.evaluation.frechet import judged_images, sampled
+from dlx.evaluation.gallery.pictures import Picture
 from dlx.evaluation.gallery.pictures_of import pictures_of
 from dlx.evaluation.importance import encoded, importance
 from dlx.evaluation.metrics import headline, measure
 from dlx.evaluation.predictions import Predictions, fingerprint_of, read_predictions, write_predictions
-from dlx.evaluation.results import Evaluation, Example, Measure, evaluation_json
+from dlx.evaluation.results import Evaluation, Example, Measure, Scores, evaluation_json
 from dlx.evaluation.saliency import METHODS, attributions, by_column, pictures
 from dlx.evaluation.slices import slices, weak_slices
 from dlx.evaluation.worst import worst, wrong_output
@@ -107,7 +108,6 @@ def evaluate(
     preparation, outputs = trained.preparation, judged.outputs
     spec = preparation.spec
     scores = measure(spec.supervision, outputs, part.targets, resamples=resamples, top_k=_top_k(trained))
-    metric, maximize = headline(spec.supervision)
     measured = time.perf_counter()
     sliced = slices(part, outputs, spec, slice_by, resamples=resamples, encoder=preparation.encoder)
     weak = weak_slices(part, outputs, spec, slice_by, encoder=preparation.encoder)
@@ -117,55 +117,51 @@ def evaluate(
         weights = importance(trained.forward, part, spec.supervision, encoded(preparation.encoder))
     if explain:
         examples = _explained(trained, judged, outputs, examples)
-    warnings = (*judged.notices, *drift(preparation, part.inputs), *weak)
     seconds = {**judged.seconds, "metrics": measured - began, "examples": time.perf_counter() - measured}
-    return Evaluation(
-        run=trained.run.id,
-        name=trained.run.name,
-        data=judged.data,
-        split=judged.split,
-        examples=len(part),
-        target=spec.supervision,
+    return replace(
+        _scored(trained, judged, scores, headline(spec.supervision), resamples, seconds, pictures_of(trained, part)),
         classes=spec.classes or spec.target_names,
-        step=trained.step,
-        device=engine.describe_device(),
-        scores=scores,
-        headline=metric,
-        maximize=maximize,
-        resamples=resamples,
-        baselines={},
         slices=sliced,
         worst=examples,
         importance=weights,
-        warnings=warnings,
-        seconds=seconds,
-        gallery=pictures_of(trained, part),
+        warnings=(*judged.notices, *drift(preparation, part.inputs), *weak),
     )
 
 
 def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int) -> Evaluation:
     """The evaluation of a task without an answer for each example."""
-    began, task, spec, part = time.perf_counter(), trained.task, trained.preparation.spec, judged.part
-    if isinstance(task, Examined):
-        scores = examined_scores(trained, task, part, judged.order, resamples)
-    else:
-        scores, resamples = summed_scores(trained, part, judged.order), 0
+    began, task, part = time.perf_counter(), trained.task, judged.part
+    assert isinstance(task, Examined)  # as every task is that is not supervised
+    scores = examined_scores(trained, task, part, judged.order, resamples)
     measured = time.perf_counter()
     shown = pictures_of(trained, part)
     seconds = {**judged.seconds, "metrics": measured - began, "pictures": time.perf_counter() - measured}
-    headline, maximize = next(iter(task.scores.items()))
+    return _scored(trained, judged, scores, next(iter(task.scores.items())), resamples, seconds, shown)
+
+
+def _scored(
+    trained: Trained,
+    judged: Judged,
+    scores: Scores,
+    judged_by: tuple[str, bool],
+    resamples: int,
+    seconds: Mapping[str, float],
+    shown: tuple[Picture, ...],
+) -> Evaluation:
+    """The evaluation as far as it is the same for all tasks. `judged_by` is a metric, and whether more of it is better."""
+    metric, maximize = judged_by
     return Evaluation(
         run=trained.run.id,
         name=trained.run.name,
         data=judged.data,
         split=judged.split,
-        examples=len(part),
-        target=spec.target,
+        examples=len(judged.part),
+        target=trained.preparation.spec.target,
         classes=(),
         step=trained.step,
         device=engine.describe_device(),
         scores=scores,
-        headline=headline,
+        headline=metric,
         maximize=maximize,
         resamples=resamples,
         baselines={},

@@ -28,13 +28,6 @@ def examined_scores(trained: Trained, task: Examined, part: Part, order: Order, 
     return Scores({name: _measure(point[name], [each[name] for each in drawn]) for name in dict.fromkeys(names)}, {})
 
 
-def summed_scores(trained: Trained, part: Part, order: Order) -> Scores:
-    """The metrics of a task that tells the sums of a batch alone: no intervals can be drawn of them."""
-    task = trained.task
-    sums = engine.total(task, trained.config, trained.learner, trained.preparation.scaling, part, order)
-    return Scores({name: Measure(value) for name, value in task.metrics(sums).items()}, {})
-
-
 def own_simple_models(trained: Trained, train: Part, judged: Part) -> Mapping[str, Mapping[str, float]]:
     """What stands beside a task that has no answer for each example, by the task's own metrics; nothing where nothing simple is known."""
     config, scaling = trained.config, trained.preparation.scaling

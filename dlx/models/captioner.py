@@ -10,14 +10,12 @@ from jax.nn.initializers import he_normal
 
 from dlx.config.translation_model import Captioner as CaptionerConfig
 from dlx.errors import ConfigError
-from dlx.models.recurrent_decoder import Read, RecurrentDecoder
+from dlx.models.recurrent_decoder import Read, RecurrentDecoder, RecurrentTranslator
 from dlx.models.shapes import Features, image
-from dlx.models.translator import first
 from dlx.nn import Conv, max_pool
-from dlx.nn.recurrent import Carry
 
 
-class Captioner(nnx.Module):
+class Captioner(RecurrentTranslator):
     """A `Translator`: from images (b, h, w, c) to tokens. Attention looks at the places of the last feature map."""
 
     def __init__(self, in_features: Features, out_features: int, config: CaptionerConfig, *, rngs: nnx.Rngs) -> None:
@@ -44,31 +42,9 @@ class Captioner(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, x: Array) -> Array:
-        """Logits (b, 1, v) of the first token that is written of images."""
-        return first(self, x)
-
     def encode(self, x: Array) -> Read:
         """What is to be remembered of images (b, h, w, c)."""
         for convolution in self.convolutions:
             x = max_pool(jax.nn.relu(convolution(x)))
         states = x.reshape(x.shape[0], -1, x.shape[-1])  # (b, places, channels)
         return self.decoder.read(states, jnp.ones(states.shape[:2], bool), x.reshape(x.shape[0], -1))
-
-    def decode(self, source: Read, given: Array) -> Array:
-        """Logits (b, t, v) of each token, given those before it (b, t)."""
-        return self.decoder.decode(source, given)
-
-    def begin(self, source: Read, length: int) -> tuple[Carry, ...]:
-        """The state of each layer before the first token."""
-        del length
-        return source.begins
-
-    def step(self, source: Read, state: tuple[Carry, ...], token: Array, place: Array) -> tuple[tuple[Carry, ...], Array]:
-        """The next state, and the logits (b, v) of what follows the token (b,)."""
-        del place
-        return self.decoder.step(source, state, token)
-
-    def attention(self, source: Read, given: Array) -> Array | None:
-        """How much each token takes from each place of the last feature map, row by row: (b, t, s); None without attention."""
-        return self.decoder.attention(source, given)

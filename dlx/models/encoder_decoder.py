@@ -5,9 +5,9 @@ from flax import nnx
 from jax import Array
 
 from dlx.config.translation_model import EncoderDecoder as EncoderDecoderConfig
-from dlx.models.recurrent_decoder import Read, RecurrentDecoder
+from dlx.models.recurrent_decoder import Read, RecurrentDecoder, RecurrentTranslator
 from dlx.models.shapes import Features
-from dlx.models.translator import first, tokens
+from dlx.models.translator import tokens
 from dlx.nn import Dropout, Embed
 from dlx.nn.recurrent import Carry, Recurrent
 
@@ -45,7 +45,7 @@ class Encoder(nnx.Module):
         return y, jnp.concatenate(last, axis=-1).astype(y.dtype)
 
 
-class EncoderDecoder(nnx.Module):
+class EncoderDecoder(RecurrentTranslator):
     """A `Translator`: from tokens (b, s) to tokens."""
 
     def __init__(self, in_features: Features, out_features: int, config: EncoderDecoderConfig, *, rngs: nnx.Rngs) -> None:
@@ -65,33 +65,11 @@ class EncoderDecoder(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, x: Array) -> Array:
-        """Logits (b, 1, v) of the first token that is written of (b, s)."""
-        return first(self, x)
-
     def encode(self, x: Array) -> Read:
         """What is to be remembered of tokens (b, s)."""
         x = x.astype(jnp.int32)
         states, last = self.encoder(x)
         return self.decoder.read(states, x != 0, last)
-
-    def decode(self, source: Read, given: Array) -> Array:
-        """Logits (b, t, v) of each token, given those before it (b, t)."""
-        return self.decoder.decode(source, given)
-
-    def begin(self, source: Read, length: int) -> tuple[Carry, ...]:
-        """The state of each layer before the first token."""
-        del length
-        return source.begins
-
-    def step(self, source: Read, state: tuple[Carry, ...], token: Array, place: Array) -> tuple[tuple[Carry, ...], Array]:
-        """The next state, and the logits (b, v) of what follows the token (b,)."""
-        del place
-        return self.decoder.step(source, state, token)
-
-    def attention(self, source: Read, given: Array) -> Array | None:
-        """How much each token takes from each token of the source: (b, t, s); None without attention."""
-        return self.decoder.attention(source, given)
 
 
 def _output(carry: Carry) -> Array:

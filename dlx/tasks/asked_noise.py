@@ -6,7 +6,7 @@ import numpy as np
 
 from dlx.errors import UsageError
 from dlx.models.noise_gan import Ingredients
-from dlx.tasks.state import Asked, Key
+from dlx.tasks.state import Asked, Key, between
 
 
 def asked_classes(asked: Asked, classes: int) -> np.ndarray:
@@ -33,14 +33,13 @@ def asked_classes(asked: Asked, classes: int) -> np.ndarray:
 def drawn_as_asked(made_of: Ingredients, key: Key, asked: Asked, classes: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Noise and codes (n, noise + codes) and classes (n,): n samples, or n = count * steps points on the way from each to the next.
 
-    The way between noises a and b is cos(t) a + sin(t) b, where noise stays as likely as it is; codes and classes are the first's.
+    On the way codes and classes are the first's.
     """
     scale = jnp.where(jnp.arange(made_of.noise + made_of.codes) < made_of.noise, asked.temperature, 1.0)
     drawn = made_of.draw(key, asked.count + (asked.steps > 0)) * scale
     if not asked.steps:
         return drawn, jnp.asarray(classes)
-    t = jnp.linspace(0, np.pi / 2, asked.steps)[None, :, None]
-    way = jnp.cos(t) * drawn[:-1, None] + jnp.sin(t) * drawn[1:, None]  # (count, steps, width)
+    way = between(drawn, asked.steps)  # (count, steps, width)
     still = jnp.broadcast_to(drawn[:-1, None], way.shape)
     points = jnp.where(jnp.arange(way.shape[2]) < made_of.noise, way, still)
     return points.reshape(-1, way.shape[2]), jnp.repeat(jnp.asarray(classes), asked.steps)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from dlx.config import Experiment
@@ -20,6 +19,7 @@ from dlx.tasks.decoding import drawing, greedy
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, widened
 from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
+from dlx.tasks.token_scores import of_sequences, token_scores
 
 
 class Reading(NamedTuple):
@@ -89,7 +89,7 @@ class LanguageModelling(Descent, Examined):
         # Where an epoch begins, so do the streams.
         before = memory._replace(batches=memory.batches % self.steps_per_epoch) if self.carries else None
         logits, carry, statistics = self._read(config, params, rest, before, batch.inputs, key, train=train)
-        sums = summed(_of_windows(_token_scores(logits, batch.targets)), batch.weight)
+        sums = summed(of_sequences(token_scores(logits, batch.targets)), batch.weight)
         value = sums["loss"] / jnp.maximum(sums["tokens"], 1)
         after = Reading(memory.batches + 1, carry) if self.carries else ()
         return value + penalty(config.optimizer, params), (statistics, after, sums)
@@ -101,12 +101,12 @@ class LanguageModelling(Descent, Examined):
         before = state.memory if self.carries else None
         logits, carry, _ = self._read(config, state.params, state.rest, before, batch.inputs, key, train=False)
         after = Reading(state.memory.batches + 1, carry) if self.carries else ()
-        return after, _token_scores(logits, batch.targets)
+        return after, token_scores(logits, batch.targets)
 
     def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """Each window's nats, tokens and rightly guessed tokens (b,), read on from the windows before."""
         memory, each = self.each_token(config, state, batch, key)
-        return memory, _of_windows(each)
+        return memory, of_sequences(each)
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Of a token: `loss` in nats, `bits` (of characters: bits per character), `perplexity`, the exponential of the loss, and
@@ -176,20 +176,6 @@ class LanguageModelling(Descent, Examined):
 
         (logits, after), statistics = self.network.using(config, params, rest, key, read, train=train)
         return logits, after, statistics
-
-
-def _token_scores(logits: jax.Array, targets: jax.Array) -> Sums:
-    """Of logits (b, t, v) and targets (b, t): nats, whether there is a token, and whether it was guessed, (b, t); 0 for padding."""
-    there = (targets != PAD).astype(logits.dtype)
-    # XLA fuses what follows the product with the softmax's gradient: of 10,000 words the product takes nearly all of the time.
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    right = (jnp.argmax(logits, -1) == targets).astype(logits.dtype)
-    return {"loss": nats * there, "tokens": there, "correct": right * there}
-
-
-def _of_windows(each: Sums) -> Sums:
-    """The scores of tokens (b, t) added up to those of windows (b,)."""
-    return {name: jnp.sum(value, -1) for name, value in each.items()}
 
 
 def _writable(logits: jax.Array) -> jax.Array:

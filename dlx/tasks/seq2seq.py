@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from dlx.config import Experiment
@@ -22,6 +21,7 @@ from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
 from dlx.tasks.shortening import ladder, longest, shortened, shortened_loss
 from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
+from dlx.tasks.token_scores import of_sequences, token_scores
 
 
 class SequenceToSequence(Descent, Examined):
@@ -73,8 +73,9 @@ class SequenceToSequence(Descent, Examined):
                 return widened(model.decode(source, given))
 
             found, statistics = self.network.using(config, params, rest, key, logits, train=train)
-            each, smoothed = _token_scores(found, short.targets, _options(config).label_smoothing)
-            sums = summed(each, short.weight)
+            scores = token_scores(found, short.targets)
+            smoothed = _smoothed(found, scores, _options(config).label_smoothing)
+            sums = summed(of_sequences(scores), short.weight)
             value = jnp.sum(jnp.where(short.weight > 0, smoothed * short.weight, 0)) / jnp.maximum(sums["tokens"], 1)
             return value, (statistics, sums)
 
@@ -95,7 +96,7 @@ class SequenceToSequence(Descent, Examined):
                 return widened(model.decode(model.encode(narrowed(config, short.inputs)), _before(short.targets)))
 
             found, _ = self.network.using(config, state.params, state.rest, key, logits, train=False)
-            return _token_scores(found, short.targets, 0.0)[0]
+            return of_sequences(token_scores(found, short.targets))
 
         each = shortened(self.lengths, self._needed(batch), of_length, batch)
         if self.translates:
@@ -207,13 +208,8 @@ def _before(targets: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.full_like(targets[:, :1], BEGIN), targets[:, :-1]], axis=1)
 
 
-def _token_scores(logits: jax.Array, targets: jax.Array, smoothing: jax.Array | float) -> tuple[Sums, jax.Array]:
-    """Of logits (b, t, v) and targets (b, t): each example's nats, tokens and right ones (b,), and the smoothed nats (b,)."""
-    there = (targets != PAD).astype(logits.dtype)
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)  # (b, t)
-    # Nats of targets of which a share is spread over all tokens: a mean of the two, without an array of the targets.
+def _smoothed(logits: jax.Array, each: Sums, smoothing: jax.Array | float) -> jax.Array:
+    """Each example's nats (b,) against targets of which a share is spread over all tokens; `each` are its scores by token (b, t)."""
+    # A mean of the two, without an array of the targets.
     spread = jax.nn.logsumexp(logits, -1) - logits.mean(-1)
-    right = (jnp.argmax(logits, -1) == targets).astype(logits.dtype)
-    each = {"loss": nats, "tokens": jnp.ones_like(nats), "correct": right}
-    smoothed = ((1 - smoothing) * nats + smoothing * spread) * there
-    return {name: jnp.sum(value * there, -1) for name, value in each.items()}, smoothed.sum(-1)
+    return ((1 - smoothing) * each["loss"] + smoothing * spread * each["tokens"]).sum(-1)

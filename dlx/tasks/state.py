@@ -63,6 +63,15 @@ class Asked:
     """Points on the way from one sample to the next, for interpolation: `count` rows of so many."""
 
 
+def between(drawn: jax.Array, steps: int) -> jax.Array:
+    """Rows (n, steps, width) on the way from each of the normal vectors (n + 1, width) to the next.
+
+    cos(t) * this + sin(t) * next, t from 0 to a quarter turn, is as likely as they are all along.
+    """
+    turn = jnp.linspace(0.0, np.pi / 2, steps)[:, None]
+    return jnp.cos(turn) * drawn[:-1, None] + jnp.sin(turn) * drawn[1:, None]
+
+
 @runtime_checkable
 class Generative(Protocol):
     """A task whose network makes examples."""

@@ -23,7 +23,7 @@ from dlx.optim import penalty
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
 from dlx.tasks.reconstruction import check_unit_interval
-from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, summed
+from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, between, summed
 
 
 class VariationalInference(Descent, Examined):
@@ -108,7 +108,6 @@ class VariationalInference(Descent, Examined):
     def generate(self, config: Experiment, state: LearnerState, key: Key, asked: Asked) -> jax.Array:
         """Images of codes drawn from p(z), whose deviation is the temperature; or rows on the way from one code to the next.
 
-        On the way a code is cos(t) * this + sin(t) * next, t from 0 to a quarter turn, which is standard normal all along.
         Classes that were not asked for come in turn. Raises `UsageError` for what a vae cannot be asked.
         """
         if asked.length or asked.prompt is not None or asked.top_k is not None:
@@ -123,8 +122,7 @@ class VariationalInference(Descent, Examined):
         codes = asked.temperature * jax.random.normal(key, (count, self._code(config, state, key)), jnp.float32)
         classes = np.arange(asked.count) % max(self.classes, 1) if asked.classes is None else asked.classes
         if asked.steps:
-            turn = jnp.linspace(0.0, math.pi / 2, asked.steps)[:, None]
-            codes = jnp.cos(turn) * codes[:-1, None] + jnp.sin(turn) * codes[1:, None]  # (count, steps, code)
+            codes = between(codes, asked.steps)  # (count, steps, code)
             classes = np.repeat(classes, asked.steps)
         told = jnp.asarray(classes, jnp.int32) if self.classes else None
         made = jnp.clip(self.decode(config, state, codes.reshape(-1, codes.shape[-1]), told, key), 0.0, 1.0)

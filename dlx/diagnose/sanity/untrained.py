@@ -86,10 +86,7 @@ def untrained(config: Experiment, whole: Dataset, small: Dataset) -> Untrained:
     """
     config = without_dropout(config)
     task, plan = plan_for(config, whole)
-    if not isinstance(task, Supervised):
-        raise ConfigError(
-            f"task.kind={config.task and config.task.kind} does not learn from labelled examples: it has no checks"
-        )
+    assert isinstance(task, Supervised)  # `checks.examine` refuses others
     size = min(plan.batch_size, len(small.train))
     placement = engine.choose_placement(1, lambda: engine.convolves(task, config, small, size))
     shapes = Shapes(size, chunk=1, eval_batch=1, eval_batches=1, statistics=1)

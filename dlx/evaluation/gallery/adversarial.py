@@ -10,6 +10,7 @@ from flax import nnx
 
 from dlx.data import Part, some_rows
 from dlx.evaluation.gallery.pictures import Images, Picture
+from dlx.evaluation.gallery.shown import colored
 from dlx.experiment.restore import Trained
 from dlx.models.noise_gan import NoiseGan
 from dlx.models.stackgan import StackGan
@@ -43,14 +44,14 @@ def _made(trained: Trained, task: NoiseRivals) -> tuple[Picture, ...]:
     drawn = make(Asked(rows * SIDE, classes=told))
     by = "one row for each class" if task.classes else "of random noise"
     grid = drawn.reshape(rows, SIDE, *drawn.shape[1:])
-    found = [Images("Samples", f"{len(drawn)} samples, {by}.", _colored(grid), names if task.classes else ())]
+    found = [Images("Samples", f"{len(drawn)} samples, {by}.", colored(grid), names if task.classes else ())]
     codes = vars(trained.config.model).get("codes")
     if codes is not None and codes.categorical:
         found.append(_by_code(trained, task, key))
     if vars(trained.config.model)["kind"] == "stackgan":
         found.append(_stages(trained, task, key))
     way = make(Asked(WAYS, steps=STEPS))
-    return (*found, Images("From one sample to the next", "Each row goes from one random noise to another.", _colored(way)))
+    return (*found, Images("From one sample to the next", "Each row goes from one random noise to another.", colored(way)))
 
 
 def _by_code(trained: Trained, task: NoiseRivals, key: jax.Array) -> Images:
@@ -68,7 +69,7 @@ def _by_code(trained: Trained, task: NoiseRivals, key: jax.Array) -> Images:
 
     grid = _using(trained, task, key, use)
     names = tuple(str(value) for value in range(len(grid)))
-    return Images("By the first code", "Each row has one value of the code, each column one noise.", _colored(grid), names)
+    return Images("By the first code", "Each row has one value of the code, each column one noise.", colored(grid), names)
 
 
 def _stages(trained: Trained, task: NoiseRivals, key: jax.Array) -> Images:
@@ -82,7 +83,7 @@ def _stages(trained: Trained, task: NoiseRivals, key: jax.Array) -> Images:
 
     grid = _using(trained, task, key, use)
     return Images(
-        "Stages", "The first stage's images, enlarged, and what the second makes of them.", _colored(grid), ("first", "second")
+        "Stages", "The first stage's images, enlarged, and what the second makes of them.", colored(grid), ("first", "second")
     )
 
 
@@ -93,7 +94,7 @@ def _translated(trained: Trained, task: Cycle, part: Part) -> Images:
     first, second = (str(name) for name in trained.preprocessing.get("names", ("first", "second")))
     grid = np.stack([np.asarray(x) for x in (inputs[:, 0], made[:, 1], inputs[:, 1], made[:, 0])])
     rows = (first, f"as {second}", second, f"as {first}")
-    return Images("Translations", f"{len(few)} images of each kind and what they become.", _colored(grid), rows)
+    return Images("Translations", f"{len(few)} images of each kind and what they become.", colored(grid), rows)
 
 
 def _using(trained: Trained, task: NoiseRivals, key: jax.Array, use: Callable[[nnx.Module], jax.Array]) -> np.ndarray:
@@ -103,8 +104,3 @@ def _using(trained: Trained, task: NoiseRivals, key: jax.Array, use: Callable[[n
         return task.network.using(trained.config, learner.params, learner.rest, key, use, train=False)[0]
 
     return np.asarray(jax.jit(made)(trained.learner))
-
-
-def _colored(images: np.ndarray) -> np.ndarray:
-    """Images (..., h, w, c) with 1 or 3 channels: of others the first."""
-    return np.asarray(images if images.shape[-1] in (1, 3) else images[..., :1], np.float32)

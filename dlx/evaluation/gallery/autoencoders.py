@@ -9,6 +9,7 @@ import numpy as np
 from dlx.config.task import Reconstruct
 from dlx.data import Part, some_rows
 from dlx.evaluation.gallery.pictures import Images, Picture, Scatter
+from dlx.evaluation.gallery.shown import colored, shown
 from dlx.experiment.restore import Trained
 from dlx.tasks import Asked
 from dlx.tasks.reconstruction import Reconstruction, corrupted
@@ -57,8 +58,8 @@ def _variational(trained: Trained, task: VariationalInference, part: Part) -> tu
     means, _ = jax.jit(partial(task.encode, config))(learner, inputs, classes, key)
     found: list[Picture] = []
     if len(part.inputs.shape) == 4:
-        shown = None if classes is None else classes[:SHOWN]
-        made = jax.jit(partial(task.reconstruct, config))(learner, inputs[:SHOWN], shown, key)
+        told = None if classes is None else classes[:SHOWN]
+        made = jax.jit(partial(task.reconstruct, config))(learner, inputs[:SHOWN], told, key)
         rows = {"example": np.asarray(inputs[:SHOWN]), "made of it": np.asarray(made)}
         found.append(_grid("Reconstructions", f"By the means of the codes of {len(made)} examples.", trained, rows))
         found += _samples(trained, task)
@@ -101,11 +102,15 @@ def _filters(trained: Trained) -> list[Picture]:
     strongest = np.argsort(-np.square(kernels[0]).sum(0))[:FILTERS]
     filters = kernels[0].T[strongest].reshape(-1, *shape)
     largest = np.abs(filters).max((1, 2, 3), keepdims=True)
-    shown = 0.5 + 0.5 * filters / np.where(largest > 0, largest, 1)
-    caption = f"The weights of the {len(shown)} strongest units of the first layer: grey is 0."
-    columns = min(16, len(shown))
+    filters_shown = 0.5 + 0.5 * filters / np.where(largest > 0, largest, 1)
+    caption = f"The weights of the {len(filters_shown)} strongest units of the first layer: grey is 0."
+    columns = min(16, len(filters_shown))
     return [
-        Images("Filters", caption, _colored(shown[: len(shown) // columns * columns]).reshape(-1, columns, *_shape3(shape)))
+        Images(
+            "Filters",
+            caption,
+            colored(filters_shown[: len(filters_shown) // columns * columns]).reshape(-1, columns, *_shape3(shape)),
+        )
     ]
 
 
@@ -130,15 +135,7 @@ def _codes(codes: np.ndarray, part: Part, trained: Trained) -> Scatter:
 
 def _grid(title: str, caption: str, trained: Trained, rows: dict[str, np.ndarray]) -> Images:
     """Rows of images as the network sees them, in 0..1."""
-    scaling, integers = trained.preparation.scaling, trained.preparation.dtype == np.uint8
-    raw = np.stack([images / scaling.inverse_std + scaling.mean for images in rows.values()])
-    largest = float(trained.preparation.pixel_range) if integers else 1.0
-    return Images(title, caption, _colored(np.clip(raw / largest, 0, 1)), tuple(rows))
-
-
-def _colored(images: np.ndarray) -> np.ndarray:
-    """Images (..., h, w, c) with 1 or 3 channels: of others the first."""
-    return images.astype(np.float32) if images.shape[-1] in (1, 3) else images[..., :1].astype(np.float32)
+    return Images(title, caption, shown(trained.preparation, np.stack(list(rows.values()))), tuple(rows))
 
 
 def _shape3(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from dlx import engine
 from dlx.data import Part
 from dlx.evaluation.gallery.pictures import Images, Picture
+from dlx.evaluation.gallery.shown import shown
 from dlx.experiment.restore import Trained
 from dlx.models.boltzmann import Stack
 from dlx.tasks.belief import GreedyPretraining
@@ -41,7 +42,7 @@ def pictures(trained: Trained, part: Part) -> tuple[Picture, ...]:
     v = jnp.asarray(trained.preparation.scaling.apply(few.inputs)).reshape(len(few), -1)
     run = jax.jit(lambda params, rest: task.network.using(trained.config, params, rest, key, follow, train=False)[0])
     again, frames = run(learner.params, learner.rest)
-    rows = [_pixels(trained, np.asarray(each)) for each in (v, again, *frames)]
+    rows = [shown(trained.preparation, np.asarray(each).reshape(-1, *shape)) for each in (v, again, *frames)]
     names = ("data", "reconstruction", *(f"after {steps} Gibbs step{'s' if steps > 1 else ''}" for steps in STEPS))
     kernel = np.asarray(learner.params["hidden"][0]["linear"]["kernel"])
     return (
@@ -71,11 +72,3 @@ def _filters(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     grid = np.full((rows * columns, *shape), 0.5, np.float32)
     grid[: len(grey)] = grey
     return grid.reshape(rows, columns, *shape)
-
-
-def _pixels(trained: Trained, v: np.ndarray) -> np.ndarray:
-    """Visible units (n, visible) as images (n, height, width, channels) in 0..1."""
-    scaling = trained.preparation.scaling
-    images = v.reshape(-1, *trained.preparation.spec.input_shape)
-    raw = images / scaling.inverse_std + scaling.mean
-    return np.clip(raw / trained.preparation.pixel_range, 0, 1).astype(np.float32)
