@@ -1,9 +1,10 @@
 """No test reads or writes the user's own places; all tests share one cache of compiled programs, kept between sessions."""
 
+import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 if version("jax").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
 
-QUICK = frozenset({"contracts", "diagnose", "models", "sweep", "tasks"})
+QUICK = frozenset({"cli", "contracts", "diagnose", "engine", "evaluation", "experiment", "models", "sweep", "tasks"})
 """Folders whose programs are compiled often and run for moments: LLVM, half of what compiling takes, hardly optimizes them.
 
 XLA's own passes, which decide what is computed and in which order, are all run. What is said of bits, of speed, or of a whole
@@ -43,31 +44,39 @@ def shared_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session", autouse=True)
+def fewer_collections() -> None:
+    """Tracing makes hundreds of thousands of objects that live: looking for cycles among them takes an eighth of a test's time."""
+    gc.set_threshold(200_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def foreground() -> None:
     """A job in the background is started with SIGINT ignored, and so would be what it starts: tests send Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `~` means while tests run."""
-    return tmp_path_factory.mktemp("home")
+@pytest.fixture(scope="session", autouse=True)
+def own_places(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No place of the user's, for all that is made in this session: `~` is empty, and there is no store or colour."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+        patch.setenv("DLX_CACHE", str(shared_cache))
+        patch.setenv("MPLCONFIGDIR", str(shared_cache / "matplotlib"))
+        patch.delenv("DLX_STORE", raising=False)
+        patch.delenv("FORCE_COLOR", raising=False)
+        patch.setenv("NO_COLOR", "1")
+        # Processes that a test starts elsewhere run this checkout, installed or not.
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Path, empty_home: Path) -> None:
-    """Each test starts in its own empty folder, without a store of the user's, a terminal's colours, or a home."""
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each test starts in its own empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DLX_STORE", raising=False)
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("HOME", str(empty_home))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_home / ".cache"))
-    monkeypatch.setenv("DLX_CACHE", str(shared_cache))
-    monkeypatch.setenv("MPLCONFIGDIR", str(shared_cache / "matplotlib"))
-    # Processes that a test starts elsewhere run this checkout, installed or not.
-    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="session")

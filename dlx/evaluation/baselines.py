@@ -1,6 +1,7 @@
 """What scikit-learn reaches in a second or two on the same examples: the figures that a network's have to be seen beside.
 
-The constant guess, a linear model (logistic or ridge regression) and boosted trees. `dlx check` fits the same ones, with less effort.
+The constant guess, a linear model (logistic or ridge regression) and boosted trees; of text a linear model of its words alone.
+`dlx check` fits the same ones, with less effort.
 Of a series also what its own past says: the last value, the value a season ago, a linear map of the window (`dlx.evaluation.forecasts`).
 """
 
@@ -9,12 +10,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from dlx.data import Part, Scaling, Spec, Supervision, some_rows
+from dlx.data.tokens import PAD
 from dlx.evaluation.forecasts import forecasts
 from dlx.evaluation.metrics import overall
 
@@ -121,6 +124,11 @@ def _fitted(x: np.ndarray, y: np.ndarray, spec: Spec, effort: Effort) -> dict[st
     present = len(np.unique(y)) if spec.supervision == "class" else len(modelled(spec.supervision, y))
     if len(x) < FEWEST or present < (2 if spec.supervision == "class" else 1):
         return models
+    name = "ridge regression" if spec.supervision == "number" else "logistic regression"
+    if spec.tokens:
+        words = _word_weights(x)
+        models[f"TF-IDF, {name}"] = _model(lambda: _linear(spec.supervision, effort, 10.0), words, x, y, spec, constant)
+        return models
     columns, images = x.shape[1], len(spec.input_shape) > 1
     few = _components(x, COMPONENTS) if images or columns > MOST_COLUMNS else _as_it_is
     linear = _components(x, 4 * COMPONENTS) if columns > MOST_COLUMNS else _as_it_is
@@ -129,8 +137,7 @@ def _fitted(x: np.ndarray, y: np.ndarray, spec: Spec, effort: Effort) -> dict[st
         linear = _components(x, COMPONENTS)
     if COMPONENTS * len(x) * classes > MOST_LINEAR:
         effort = replace(effort, iterations=min(effort.iterations, QUICK.iterations))
-    name = "ridge regression" if spec.supervision == "number" else "logistic regression"
-    models[name] = _model(lambda: _linear(spec.supervision, effort), linear, x, y, spec, constant)
+    models[name] = _model(lambda: _linear(spec.supervision, effort, 0.1), linear, x, y, spec, constant)
     if spec.supervision != "class" or present <= MOST_CLASSES:
         models["boosted trees"] = _model(lambda: _boosting(spec.supervision, effort), few, x, y, spec, constant)
     return models
@@ -189,10 +196,21 @@ def _components(x: np.ndarray, count: int) -> Predict:
     return PCA(min(count, *x.shape), svd_solver="randomized", iterated_power=2, random_state=0).fit(x).transform
 
 
-def _linear(target: Supervision, effort: Effort) -> Any:
+def _word_weights(x: np.ndarray) -> Predict:
+    """Rows of tokens to the TF-IDF weights (sparse) of the tokens and pairs of neighbours that x has; the order is forgotten."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def counted(row: np.ndarray) -> list[tuple[int, ...]]:
+        tokens = row[row != PAD].astype(np.int64).tolist()
+        return [*zip(tokens), *pairwise(tokens)]
+
+    return TfidfVectorizer(analyzer=counted, sublinear_tf=True).fit(x).transform
+
+
+def _linear(target: Supervision, effort: Effort, c: float) -> Any:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    return Ridge(alpha=1.0) if target == "number" else LogisticRegression(C=0.1, max_iter=effort.iterations)
+    return Ridge(alpha=1.0) if target == "number" else LogisticRegression(C=c, max_iter=effort.iterations)
 
 
 def _boosting(target: Supervision, effort: Effort) -> Any:

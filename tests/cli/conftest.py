@@ -46,7 +46,7 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def trained_once(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of two runs, `digits` (images) and `people` (the table `people.csv`), to be copied and not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
     generator = np.random.Generator(np.random.Philox(5))
@@ -60,7 +60,6 @@ def trained_once(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -
     short = ("train.duration=60 steps", "model.hidden=[8]", "optimizer.lr=1e-2", "data.test=0.3", "-q")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("DLX_CACHE", str(shared_cache))
         for words in (
             [*TINY, "--name", "digits", "-q"],
             ["--data", "people.csv", "--target", "kind", *short, "--name", "people"],

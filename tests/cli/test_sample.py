@@ -28,13 +28,12 @@ WRITER = (
 
 
 @pytest.fixture(scope="module")
-def generative_once(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generative_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of `vae` (told classes), which makes digits, and `writer`, which makes text."""
     folder = tmp_path_factory.mktemp("generative")
     (folder / "text.txt").write_text(TEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("DLX_CACHE", str(shared_cache))
         for words in ([*VAE, "task.conditional=true", "--name", "vae"], [*WRITER, "--name", "writer"]):
             patch.setattr(sys, "argv", ["dlx", "train", "digits-mlp", *words, "-q"])
             with pytest.raises(SystemExit) as end:

@@ -1,5 +1,7 @@
 """What simple models reach: figures of the same metric functions as a network's, on the same examples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -90,6 +92,21 @@ def test_labels_that_never_vary_have_the_constant_guess() -> None:
         assert (outputs[:, 1] > 10).all()
         assert (outputs[:, 2] < -10).all()
     assert np.ptp(found["constant"], axis=0).max() == 0
+
+
+def test_text_is_weighed_by_its_words_and_pairs_of_words_wherever_they_stand() -> None:
+    """Token numbers are names, not sizes: what decides here is whether 7 and 8 are neighbours, in a text of any length."""
+    tokens = RANDOM.integers(4, 30, (1000, 12)).astype(np.float32)
+    tokens[tokens == 7] = 9
+    y = np.arange(1000) % 2
+    for row, place in enumerate(RANDOM.integers(0, 8, 1000)):
+        tokens[row, [place, place + 1 + (y[row] == 0)]] = 7, 8
+    tokens[::3, 10:] = 0  # padding
+    text = replace(spec("class", 2, (12,)), tokens=30)
+    unscaled = Scaling(np.zeros(12, np.float32), np.ones(12, np.float32))
+    found = baselines(Part(tokens[:800], y[:800]), Part(tokens[800:], y[800:]), text, unscaled)
+    assert list(found) == ["majority", "TF-IDF, logistic regression"]
+    assert found["TF-IDF, logistic regression"]["accuracy"] > 0.9
 
 
 def test_images_and_wide_rows_are_reduced() -> None:

@@ -132,7 +132,7 @@ def _rows(small: Dataset) -> Rows:
         cut = len(order) * 4 // 5
         train, scored, name = small.train.take(order[:cut]), small.train.take(order[cut:]), "held-out training"
     train, scored = (part.take(some_rows(len(part), most)) for part in (train, scored))
-    plain = len(small.spec.input_shape) == 1 and columns <= MOST_COLUMNS
+    plain = len(small.spec.input_shape) == 1 and columns <= MOST_COLUMNS and not small.spec.tokens
     return Rows(flat(train), train.targets, flat(scored), scored.targets, name, plain)
 
 
