@@ -24,9 +24,6 @@ def unfit_adversaries(
     """What does not fit in an experiment of two players, in a sentence; None for one that is well, or of another task."""
     if not isinstance(task, RivalsCommon):
         return None
-    suited = {"adversarial": ("dcgan", "gan"), "stacked": ("stackgan",), "cycle": ("cyclegan",)}[task.kind]
-    if model.kind not in (*suited, "python"):
-        return f"task {task.kind} has two players, which model {model.kind} has not: use model.kind={' or '.join(suited)}"
     if data.standardize:
         return f"task {task.kind} makes images with pixels of 0 to 1: set data.standardize=false"
     if isinstance(train.batch_size, int) and train.batch_size % task.critic_steps:

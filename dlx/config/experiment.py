@@ -13,6 +13,7 @@ from dlx.config.model import Dbn, Mlp, ModelConfig, Rbm
 from dlx.config.optimizer import AdamW, OptimizerConfig
 from dlx.config.schedule import Constant, ScheduleConfig
 from dlx.config.task import TaskConfig
+from dlx.config.teaches import unsuited
 from dlx.config.train import Train
 
 C = TypeVar("C", bound=Config)
@@ -45,6 +46,13 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Experiment":
+        if self.task and (unfit := unsuited(self.task.kind, self.model.kind)):
+            raise ValueError(unfit)
+        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli" and self.data.standardize:
+            raise ValueError(
+                f"model {self.model.kind} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian "
+                "for numbers"
+            )
         kind = self.optimizer.kind
         moves = self.schedule.kind != "constant" or self.schedule.warmup > 0
         if kind == "lbfgs" and (self.train.batch_size != "full" or moves):
@@ -79,20 +87,6 @@ class Experiment(Config):
         for _, changed in self.stages():
             alone = changed.model_copy(update={"replay": ()})
             type(self).model_validate(alone.model_dump(mode="json"))  # raises what is wrong with a value
-        return self
-
-    @model_validator(mode="after")
-    def _machines_fit_their_data(self) -> "Experiment":
-        teaches = {"rbm": "boltzmann", "dbn": "belief"}
-        task, model = self.task.kind if self.task else None, self.model.kind
-        if task not in (None, teaches.get(model, task)) or (task in teaches.values() and model not in teaches):
-            right = {value: key for key, value in teaches.items()}
-            wanted = f"model.kind={right[task]}" if task in right else f"task.kind={teaches[model]}"
-            raise ValueError(f"task {task} does not suit model {model}: set {wanted}")
-        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli" and self.data.standardize:
-            raise ValueError(
-                f"model {model} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian for numbers"
-            )
         return self
 
     def stages(self) -> Iterator[tuple[int, "Experiment"]]:

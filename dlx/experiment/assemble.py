@@ -11,6 +11,7 @@ from dlx import engine
 from dlx.config import Experiment
 from dlx.config.data import DataConfig
 from dlx.config.model import ModelConfig
+from dlx.config.teaches import unsuited
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
 from dlx.errors import ConfigError
@@ -59,6 +60,8 @@ def load_data(config: Experiment) -> Dataset:
 def resolve(config: Experiment, dataset: Dataset) -> Experiment:
     """The config as it will be stored: with the task that suits the data, and with absolute paths."""
     task = config.task or default_task(dataset.spec.target)
+    if unfit := unsuited(task.kind, config.model.kind):
+        raise ConfigError(unfit)
     return with_absolute_paths(config.model_copy(update={"task": task}))
 
 

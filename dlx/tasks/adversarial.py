@@ -8,9 +8,7 @@ from dlx.config import Experiment
 from dlx.config.adversarial_task import Adversarial as AdversarialConfig
 from dlx.data import Spec
 from dlx.data.augment import augment
-from dlx.errors import ConfigError
 from dlx.models.noise_gan import NoiseGan
-from dlx.models.stackgan import StackGan
 from dlx.tasks.noise_rivals import NoiseRivals
 from dlx.tasks.rivals import Player
 from dlx.tasks.state import Batch, Key, Sums
@@ -23,14 +21,9 @@ class Adversarial(NoiseRivals):
         super().__init__(config, spec, spec.outputs if config.conditional else 0, total_steps, steps_per_epoch)
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
-        """Raises `ConfigError` for a network without one generator of noise and one critic."""
+        """Raises `ConfigError` for a network without a generator of noise and a critic."""
         del example
-        model = self.network.build(config, params, rest, key, train=False)
-        if not isinstance(model, NoiseGan) or isinstance(model, StackGan):
-            raise ConfigError(
-                f"task.kind=adversarial needs one generator of noise and one critic, which model {config.model.kind} has not: "
-                "use model.kind=dcgan or gan"
-            )
+        self.network.check_can(NoiseGan, config, params, rest, key)
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

@@ -35,10 +35,7 @@ class Cycle(Rivals):
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network without two translators."""
         del example
-        if not isinstance(self.network.build(config, params, rest, key, train=False), CycleGan):
-            raise ConfigError(
-                f"task.kind=cycle needs two translators, which model {config.model.kind} has not: use model.kind=cyclegan"
-            )
+        self.network.check_can(CycleGan, config, params, rest, key)
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

@@ -50,15 +50,14 @@ class LanguageModelling(Descent, Examined):
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network that cannot read on, or does not say something of every token."""
-        name = vars(config.model).get("target", config.model.kind)
-        if not isinstance(self.network.build(config, params, rest, key, train=False), LanguageModel):
-            raise ConfigError(f"model {name} does not read a text token by token: task.kind=language needs model.kind=rnn")
+        self.network.check_can(LanguageModel, config, params, rest, key)
 
         def logits(inputs: jax.Array) -> jax.Array:
             return self._read(config, params, rest, None, inputs, key, train=True)[0]
 
         found, wanted = jax.eval_shape(logits, example.inputs).shape, (*example.inputs.shape, self.network.outputs)
         if found != wanted:
+            name = vars(config.model).get("target", config.model.kind)
             raise ConfigError(f"model {name} turns tokens {example.inputs.shape} into {found}; this data needs {wanted}")
 
     def memory(self, config: Experiment, batch_size: int) -> Any:

@@ -65,6 +65,15 @@ class Network:
         outputs = models.call(model, narrowed(config, inputs), train=train)
         return widened(outputs), _statistics(model)
 
+    def check_can(self, wanted: type[Any], config: Experiment, params: Any, rest: Any, key: jax.Array) -> None:
+        """Raises `ConfigError` for a network of the user's own that lacks what the task needs. Others suit it (`dlx.config.teaches`)."""
+        assert config.task
+        if not isinstance(self.build(config, params, rest, key, train=True), wanted):
+            raise ConfigError(
+                f"task.kind={config.task.kind} needs a network with the methods of {wanted.__module__}.{wanted.__name__}, and "
+                f"{vars(config.model).get('target', config.model.kind)} is none"
+            )
+
     def check(self, config: Experiment, params: Any, rest: Any, inputs: jax.Array, key: jax.Array) -> None:
         """Raises `ConfigError` unless the network turns inputs (b, ...) into outputs (b, outputs). Computes nothing."""
         shape = jax.eval_shape(lambda: self.apply(config, params, rest, inputs, key, train=True)[0]).shape

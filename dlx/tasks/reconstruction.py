@@ -34,12 +34,8 @@ class Reconstruction(Descent, Examined):
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` unless the network encodes, decodes to the inputs' shape, and suits loss and sparsity."""
+        self.network.check_can(Encoding, config, params, rest, key)
         task, name = _task(config), vars(config.model).get("target", config.model.kind)
-        if not isinstance(self.network.build(config, params, rest, key, train=True), Encoding):
-            raise ConfigError(
-                f"task.kind=reconstruct needs a network with a code, and model {name} has none: use model.kind=autoencoder, "
-                "model.kind=conv-autoencoder, or a subclass of dlx.models.autoencoder.Encoding"
-            )
         said = jax.eval_shape(lambda: self.apply(config, params, rest, example.inputs, key, train=True)[1]).shape
         if said != example.inputs.shape:
             raise ConfigError(f"model {name} turns {example.inputs.shape} into {said}; an autoencoder must give the same shape")

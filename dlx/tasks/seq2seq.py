@@ -12,7 +12,7 @@ from dlx.config import Experiment
 from dlx.config.task import Seq2Seq
 from dlx.data import Spec
 from dlx.data.tokens import BEGIN, END, PAD
-from dlx.errors import ConfigError, UsageError
+from dlx.errors import UsageError
 from dlx.models.translator import Translator
 from dlx.optim import penalty
 from dlx.tasks.bleu import corpus_bleu, ngram_matches
@@ -45,10 +45,7 @@ class SequenceToSequence(Descent, Examined):
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network that does not write sequences."""
         del example
-        if not isinstance(self.network.build(config, params, rest, key, train=False), Translator):
-            name = vars(config.model).get("target", config.model.kind)
-            one = "encoder-decoder or transformer" if self.reads_tokens else "captioner"
-            raise ConfigError(f"model {name} writes no sequences: task.kind=seq2seq needs model.kind={one}")
+        self.network.check_can(Translator, config, params, rest, key)
 
     def memory(self, config: Experiment, batch_size: int) -> Any:
         """The number of steps taken, where the share of own guesses grows with it."""

@@ -12,7 +12,6 @@ from dlx.config import Experiment
 from dlx.config.adversarial_task import Stacked as StackedConfig
 from dlx.data import Spec
 from dlx.data.augment import augment
-from dlx.errors import ConfigError
 from dlx.models.stackgan import StackGan
 from dlx.nn import avg_pool
 from dlx.tasks.made_images import troubles
@@ -37,10 +36,7 @@ class Stacked(NoiseRivals):
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network without two stages."""
         del example
-        if not isinstance(self.network.build(config, params, rest, key, train=False), StackGan):
-            raise ConfigError(
-                f"task.kind=stacked needs two stages, which model {config.model.kind} has not: use model.kind=stackgan"
-            )
+        self.network.check_can(StackGan, config, params, rest, key)
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

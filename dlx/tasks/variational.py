@@ -17,7 +17,7 @@ from dlx.config import Experiment
 from dlx.config import autoencoder_task as kinds
 from dlx.data import Spec
 from dlx.data.augment import augment
-from dlx.errors import ConfigError, UsageError
+from dlx.errors import UsageError
 from dlx.models.variational import VariationalAutoencoder
 from dlx.optim import penalty
 from dlx.tasks.descent import Descent
@@ -39,9 +39,7 @@ class VariationalInference(Descent, Examined):
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network that is no variational autoencoder, and for inputs that do not suit the likelihood."""
         del example
-        if not isinstance(self.network.build(config, params, rest, key, train=True), VariationalAutoencoder):
-            name = vars(config.model).get("target", config.model.kind)
-            raise ConfigError(f"task.kind=vae needs a distribution of codes, and model {name} has none: use model.kind=vae")
+        self.network.check_can(VariationalAutoencoder, config, params, rest, key)
         if isinstance(_task(config).likelihood, kinds.Bernoulli):
             check_unit_interval(config, "task.likelihood.kind=bernoulli takes the inputs for probabilities")
         elif len(self.shape) == 3:

@@ -97,7 +97,10 @@ def test_digits_are_spelled(dlx):
     [
         (("digit-caption", "data.captions=[a, b]"), "data.captions has 2 texts and digits has 10 classes"),
         (("digits-mlp", "data.captions=[a, b]"), "data.captions are texts to be written: set task.kind=seq2seq"),
-        (("digits-mlp", "task.kind=seq2seq"), "task.kind=seq2seq needs model.kind=captioner"),
+        (
+            ("digits-mlp", "task.kind=seq2seq"),
+            "task seq2seq does not suit model mlp: set model.kind to encoder-decoder, transformer, captioner",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(dlx, arguments, sentence):

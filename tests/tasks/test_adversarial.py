@@ -296,9 +296,9 @@ def test_what_cannot_be_asked(asked, said):
 @pytest.mark.parametrize(
     ("task", "model", "said"),
     [
-        ({"kind": "adversarial"}, {"kind": "mlp"}, "use model.kind=dcgan or gan"),
-        ({"kind": "adversarial"}, STACKGAN, "use model.kind=dcgan or gan"),
-        ({"kind": "stacked"}, GAN, "use model.kind=stackgan"),
+        ({"kind": "adversarial"}, {"kind": "mlp"}, "set model.kind to dcgan, gan or python"),
+        ({"kind": "adversarial"}, STACKGAN, "set model.kind to dcgan, gan or python"),
+        ({"kind": "stacked"}, GAN, "set model.kind to stackgan or python"),
         ({"kind": "adversarial"}, DCGAN | {"channels": [2, 2, 2, 2]}, "must be a multiple of 16"),
     ],
 )

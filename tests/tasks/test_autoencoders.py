@@ -261,12 +261,16 @@ def test_a_conditional_vae_makes_what_class_it_is_told():
 @pytest.mark.parametrize(
     ("base", "overrides", "sentence"),
     [
-        (RECONSTRUCT, ["model={kind: mlp}"], "needs a network with a code, and model mlp has none: use model.kind=autoencoder"),
+        (
+            RECONSTRUCT,
+            ["model={kind: mlp}"],
+            "reconstruct does not suit model mlp: set model.kind to autoencoder, conv-autoencoder or",
+        ),
         (RECONSTRUCT, ["task.loss=cross-entropy", "data.standardize=true"], "set data.standardize=false"),
         (RECONSTRUCT, ["task.loss=cross-entropy", "data.augment=[{kind: noise}]"], "data.augment has noise"),
         (RECONSTRUCT, ["task.sparsity={kind: kl}"], "set model.code_activation=sigmoid"),
         (RECONSTRUCT, ["model={kind: conv-autoencoder, channels: [2, 2, 2]}"], "4x4 pixels cannot be divided by 8"),
-        (VAE, ["model={kind: autoencoder}"], "model autoencoder has none: use model.kind=vae"),
+        (VAE, ["model={kind: autoencoder}"], "task vae does not suit model autoencoder: set model.kind to vae or python"),
         (VAE, ["data.standardize=true"], "set data.standardize=false"),
         (VAE, ["task.likelihood={kind: gaussian}", "data.standardize=true"], "images of pixels in 0..1"),
         (RECONSTRUCT, ["model.tied=true", "model.normalization=batch"], "set normalization=none, or tied=false"),

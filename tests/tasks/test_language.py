@@ -361,8 +361,8 @@ def test_a_prompt_longer_than_the_text_is_told():
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ({"kind": "mlp"}, "use model.kind=rnn"),
-        ({"kind": "transformer", "width": 8, "heads": 2}, "does not read a text token by token.*model.kind=rnn"),
+        ({"kind": "mlp"}, "set model.kind to rnn or python"),
+        ({"kind": "transformer", "width": 8, "heads": 2}, "task language does not suit model transformer"),
         ({"kind": "rnn", "bidirectional": True}, "model.bidirectional reads from the end too"),
     ],
 )

@@ -265,11 +265,12 @@ def test_sequences_are_drawn_of_a_prompt():
         task.generate(config, learner, jax.random.key(0), Asked(count=1))
 
 
-def test_a_network_that_writes_nothing_is_refused():
-    config = experiment("rnn")
-    with pytest.raises(
-        ConfigError, match=r"model rnn writes no sequences: task.kind=seq2seq needs model.kind=encoder-decoder or transformer"
-    ):
+def test_a_network_of_ones_own_that_writes_nothing_is_refused(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from flax import nnx\n\n\ndef net(i, o, *, rngs):\n    return nnx.Embed(o, 4, rngs=rngs)\n"
+    )
+    config = experiment("python", model={"kind": "python", "target": f"{tmp_path}/net.py:net"})
+    with pytest.raises(ConfigError, match=r"the methods of dlx.models.translator.Translator, and .*net.py:net is none"):
         begun(config)
 
 
