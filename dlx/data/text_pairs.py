@@ -27,7 +27,8 @@ Sentences = tuple[list[str], list[str]]
 
 def load_text_pairs(config: TextPairs, target: TargetKind | None) -> Dataset:
     """Read the pairs, divide them, learn a vocabulary of each side, and leave out pairs that are longer than `config.length`."""
-    name = Path(config.path or config.source or "").name.split(".")[0]
+    files = config.source or "", config.target or ""
+    name = Path(config.path).name.split(".")[0] if config.path else " to ".join(Path(f).name.removesuffix(".gz") for f in files)
     require_target(name, target, "tokens", "sentences")
     pairs, report = _divided(config)
     tokenizers = [Tokenizer.fit(texts, config) for texts in pairs["train"]]

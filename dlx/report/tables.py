@@ -1,6 +1,6 @@
 """Records and results as tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, RenderableType
@@ -46,8 +46,7 @@ def finished_lines(
 def scores_table(splits: Mapping[str, Mapping[str, float]]) -> Table:
     """One row per split, one column per metric."""
     table = grid()
-    names = list(dict.fromkeys(name.partition("/")[2] for metrics in splits.values() for name in metrics))
-    names = [name for name in names if name != "learning_rate"]  # a setting, not a score
+    names = score_names([name for metrics in splits.values() for name in metrics])
     table.add_column("")
     for name in names:
         table.add_column(name, justify="right")
@@ -55,6 +54,17 @@ def scores_table(splits: Mapping[str, Mapping[str, float]]) -> Table:
         values = [splits[split].get(f"{split}/{name}") for name in names]
         table.add_row(split, *("" if value is None else number(value) for value in values))
     return table
+
+
+def score_names(metrics: Iterable[str]) -> list[str]:
+    """The scores among metrics such as `test/loss`, by which parts of the data can be compared: not rates, nor what training alone measures."""
+    parts: dict[str, set[str]] = {}
+    for metric in metrics:
+        part, _, name = metric.partition("/")
+        if part in SPLITS and not name.endswith("learning_rate"):
+            parts.setdefault(name, set()).add(part)
+    several = len(set().union(*parts.values())) > 1
+    return [name for name, found in parts.items() if not several or found != {"train"}]
 
 
 def generalization(metrics: Mapping[str, float]) -> str | None:

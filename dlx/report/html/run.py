@@ -11,7 +11,7 @@ from dlx.report.html.curves import Curves, run_curves
 from dlx.report.html.evaluated import evaluation_sections, interval, measured, value_or_dash
 from dlx.report.html.markup import EMPTY, Html, joined, shareable, tag
 from dlx.report.html.page import Section, page
-from dlx.report.tables import SPLITS, data_name, generalization
+from dlx.report.tables import SPLITS, data_name, generalization, score_names
 from dlx.report.words import moment, number, plural, seconds, value_word
 from dlx.store import RunRecord
 
@@ -178,8 +178,7 @@ def latest_parts(run: RunRecord, curves: Curves) -> list[str]:
 
 def _scores(run: RunRecord, curves: Curves) -> Html:
     """A row for each part of the data, as `dlx runs show` has it."""
-    names = list(dict.fromkeys(name.partition("/")[2] for name in run.metrics if name.partition("/")[0] in SPLITS))
-    names = [name for name in names if name != "learning_rate"]
+    names = score_names(run.metrics)
     splits = [split for split in SPLITS if any(f"{split}/{name}" in run.metrics for name in names)]
     if not splits:
         return EMPTY
