@@ -62,7 +62,7 @@ def baseline_lines(evaluation: Evaluation) -> Iterator[RenderableType]:
     if not evaluation.baselines:
         return
     names = [name for name in evaluation.scores.overall if any(name in each for each in evaluation.baselines.values())]
-    shown = [evaluation.headline, *(name for name in _TOLD if name in names and name != evaluation.headline)]
+    shown = [name for name in dict.fromkeys((evaluation.headline, *_TOLD)) if name in names] or names
     table = grid()
     table.add_column("on the same examples")
     for name in shown:

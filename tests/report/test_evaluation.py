@@ -70,6 +70,18 @@ def test_what_is_not_defined_is_said_and_what_repeats_is_for_verbose():
     assert "f1_micro" in shown(made(), verbose=True)
 
 
+def test_simple_models_stand_beside_the_network_in_what_both_have():
+    """An autoencoder that is judged by its cross-entropy, beside principal components, which have none."""
+    errors = Scores({"loss": Measure(0.0805), "mse": Measure(0.0064), "rmse": Measure(0.08)}, {})
+    text = shown(made(scores=errors, headline="loss", baselines={"PCA": {"mse": 0.0121, "rmse": 0.11}}))
+    table = [line.split() for line in text[text.index("on the same examples") :].splitlines()]
+    assert table == [
+        ["on", "the", "same", "examples", "mse", "rmse"],
+        ["this", "network", "0.0064", "0.08"],
+        ["PCA", "0.0121", "0.11"],
+    ]
+
+
 def test_mistakes_say_what_was_taken_for_what():
     assert "mistakes (8): took [red]c0 for [red]c1 (7), [red]c1 for [red]c0 (1)" in shown(made())
 
