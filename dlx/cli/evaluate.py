@@ -54,6 +54,7 @@ def evaluate(
     run without a checkpoint or a file that is missing.
     """
     from dlx.evaluation import evaluate as evaluation
+    from dlx.evaluation.frechet import check_judge
     from dlx.evaluation.results import evaluation_json
     from dlx.experiment.restore import restore
     from dlx.report.console import for_output, for_people, print_json
@@ -65,13 +66,16 @@ def evaluate(
     began = time.perf_counter()
     with open_store(store, create=False) as opened:
         trained = restore(find_run(opened, run), opened)
+        classifier = None if judge is None else restore(find_run(opened, judge), opened)
+        if classifier is not None:
+            check_judge(trained, classifier)  # before minutes of work
         restored = time.perf_counter() - began
         judged = evaluation.judge(trained, split=split, data=data)
         found = evaluation.evaluate(
             trained, judged, slice_by=slice_by or (), resamples=bootstrap, most_worst=worst, explain=explain
         )
-        if judge is not None:
-            found = evaluation.with_judge(found, trained, restore(find_run(opened, judge), opened), judged)
+        if classifier is not None:
+            found = evaluation.with_judge(found, trained, classifier, judged)
         found = replace(found, seconds={"restore": restored, **found.seconds})
         for line in evaluation_lines(found, output, verbose=verbose):
             output.print(line)

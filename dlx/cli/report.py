@@ -167,7 +167,7 @@ def _evaluation_of(run: RunRecord, store: Store, judging: Judging, people: Conso
     try:
         trained = restore(run, store)
         judged = judge(trained, split=judging.split)
-        found = evaluate(trained, judged, slice_by=judging.slice_by, explain=isinstance(trained.task, Supervised))
+        found = evaluate(trained, judged, slice_by=judging.slice_by, explain=isinstance(trained.task, Supervised), gallery=True)
     except DlxError as error:
         if judging.asked:
             raise

@@ -62,21 +62,23 @@ def sample(
     Exit codes: 0, 2 for a run that makes nothing or not what is asked, 65 for a damaged checkpoint, 66 for a run without one, 73 where
     the file cannot be written.
     """
-    from dlx.evaluation.sample import Wanted, sample
+    from dlx.evaluation.sample import Wanted, makes_images, sample
     from dlx.experiment.restore import restore
     from dlx.report.console import for_output, for_people, print_json
-    from dlx.report.samples import check_samples_file, samples_json, show_samples, write_samples
+    from dlx.report.samples import check_ending, samples_file, samples_json, show_samples, write_samples
     from dlx.store import find_run, open_store
 
-    check_samples_file(out)  # before any work is done
+    check_ending(out)  # before any work is done
     people, output = for_people(), for_output()
     with open_store(store, create=False) as opened:
         trained = restore(find_run(opened, run), opened)
     for notice in trained.notices:
         people.print(f"note: {notice}", markup=False)
+    path = samples_file(out, images=makes_images(trained))
     wanted = Wanted(count, seed, temperature, top_k, length, prompt, tuple(classes or ()), interpolate)
     made = sample(trained, wanted)
-    path = write_samples(made, out)
+    if path is not None:
+        write_samples(made, path)
     if as_json:
         print_json({"run": trained.run.id, "seed": seed, "out": str(path) if path else None, **samples_json(made)})
         return

@@ -16,7 +16,7 @@ from dlx.errors import DlxError, Status, UsageError
 if TYPE_CHECKING:
     from dlx.config import Experiment
     from dlx.events import Event
-    from dlx.store import Store
+    from dlx.store import RunRecord, Store
 
 
 def train(
@@ -82,6 +82,8 @@ def train(
     check_options(words, name, resume, check=check)
     if start_from is not None and resume not in (None, "auto"):
         raise UsageError("--resume RUN continues exactly what was started: leave out --start-from")
+    if start_from == "latest" and resume == "auto":
+        raise UsageError("--start-from latest is another run at each call of --resume auto: name the run by its id or its name")
     limit = None if max_time is None else wall_clock(max_time)
     config, tune = (None, False) if resume not in (None, "auto") else tunable_from(words, store)
     with open_store(store, create=config is not None) as opened:
@@ -106,6 +108,31 @@ def train(
     if as_json:
         print_json(finished_json(finished, imported))
     raise typer.Exit(finished.status.exit_code)
+
+
+def _origin(store: Store, start_from: str, there: RunRecord | None) -> RunRecord | None:
+    """The run whose weights are to be begun with; None where the run that is `there` began with one that was removed since.
+
+    Raises `UsageError` where there is none.
+    """
+    from dlx.store import find_run
+
+    try:
+        return find_run(store, start_from)
+    except UsageError:
+        begun = None if there is None else there.environment.get("start_from", {}).get("run")
+        if begun is None or _is_there(store, begun):
+            raise
+        return None  # as far as can be told it is that one, and what goes on does not need it
+
+
+def _is_there(store: Store, run: str) -> bool:
+    from dlx.store import find_run
+
+    try:
+        return find_run(store, run).id == run
+    except UsageError:
+        return False
 
 
 def _draw_scores(store: Store, run: str) -> None:
@@ -170,12 +197,13 @@ def _events(
     """The run that the options ask for, not yet begun. Without a config it is one that the store has."""
     from dlx.diagnose.lr_find import tuned
     from dlx.experiment import run
-    from dlx.store import find_run
+    from dlx.store import find_named, find_run
 
     if config is None:
         return run.resume(find_run(store, str(resume)), store, max_seconds=limit)
     rate = tuned if tune else None
-    origin = None if start_from is None else find_run(store, start_from)
+    there = find_named(store, str(name)) if resume == "auto" else None
+    origin = None if start_from is None else _origin(store, start_from, there)
     if resume == "auto":
         return run.resume_or_start(config, store, name=str(name), max_seconds=limit, tune=rate, start_from=origin)
     return run.start(config, store, name=name, max_seconds=limit, tune=rate, start_from=origin)

@@ -58,7 +58,6 @@ class Dcgan(AdversaryCommon):
     channels: tuple[Channels, ...] = (128, 64)
     """Of the feature maps, from the smallest to the largest: each is twice as high and wide as the one before, the image twice
     as large as the last."""
-    generator_normalization: Normalization = "batch"
     critic_normalization: Normalization = "batch"
     codes: Codes | None = None
 

@@ -26,6 +26,8 @@ def unfit_adversaries(
         return None
     if data.standardize:
         return f"task {task.kind} makes images with pixels of 0 to 1: set data.standardize=false"
+    if any(change.kind == "noise" for change in data.augment):
+        return f"task {task.kind} makes images with pixels of 0 to 1, and data.augment has noise, which takes them out: leave it out"
     if isinstance(train.batch_size, int) and train.batch_size % task.critic_steps:
         return (
             f"task.critic_steps={task.critic_steps} divides each batch into as many parts: make train.batch_size={train.batch_size} "
@@ -35,6 +37,11 @@ def unfit_adversaries(
         return f"schedule schedule-free averages one player's weights, and task {task.kind} has two: use averaging.kind=ema"
     if optimizer.kind in CANNOT:
         return f"optimizer {optimizer.kind} needs the same loss at every step, and task {task.kind} has two players: use adam"
+    if optimizer.kind == "polyak_sgd":
+        return (
+            f"optimizer polyak_sgd goes by how far the loss is above its lowest value, and in task {task.kind} nothing says how low "
+            "either player's can be: use adam"
+        )
     gp = isinstance(vars(task)["loss"], WassersteinGp)
     if gp and isinstance(model, AdversaryCommon) and model.critic_normalization == "batch":
         return (

@@ -1,18 +1,20 @@
 """The whole experiment as one frozen tree: task, data, model, optimizer, schedule, train."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
 from dlx.config.adversaries import unfit_adversaries
+from dlx.config.autoencoder_task import Gaussian, Variational
 from dlx.config.averaging import AveragingConfig, NoAveraging
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
 from dlx.config.model import Dbn, Mlp, ModelConfig, Rbm
-from dlx.config.optimizer import AdamW, OptimizerConfig
+from dlx.config.optimizer import AdamW, OptimizerConfig, PolyakSgd
 from dlx.config.schedule import Constant, ScheduleConfig
-from dlx.config.task import TaskConfig
+from dlx.config.task import Seq2Seq, TaskConfig
 from dlx.config.teaches import unsuited
 from dlx.config.train import Train
 
@@ -48,10 +50,26 @@ class Experiment(Config):
     def _parts_fit_together(self) -> "Experiment":
         if self.task and (unfit := unsuited(self.task.kind, self.model.kind)):
             raise ValueError(unfit)
-        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli" and self.data.standardize:
+        if isinstance(self.task, Seq2Seq) and self.data.kind == "text":
             raise ValueError(
-                f"model {self.model.kind} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian "
-                "for numbers"
+                "task seq2seq writes one sequence of another, and data.kind=text is one text to read on: set task.kind=language, or "
+                "data.kind=text-pairs"
+            )
+        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli":
+            if self.data.standardize:
+                raise ValueError(
+                    f"model {self.model.kind} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian "
+                    "for numbers"
+                )
+            if any(change.kind == "noise" for change in self.data.augment):
+                raise ValueError(
+                    f"model {self.model.kind} has units for values in 0..1, and data.augment has noise, which takes them out: "
+                    "leave it out"
+                )
+        if isinstance(self.optimizer, PolyakSgd) and _falls_below(self.task, self.optimizer.f_min):
+            raise ValueError(
+                f"optimizer polyak_sgd goes uphill where the loss is below optimizer.f_min={self.optimizer.f_min:g}, and that of a "
+                "gaussian likelihood with a small task.likelihood.std is: use adam, or lower f_min"
             )
         kind = self.optimizer.kind
         moves = self.schedule.kind != "constant" or self.schedule.warmup > 0
@@ -134,6 +152,13 @@ def variants(annotation: Any) -> dict[str, type[Config]]:
     for argument in get_args(annotation):
         found |= variants(argument)
     return found
+
+
+def _falls_below(task: TaskConfig | None, lowest: float) -> bool:
+    """Whether a task's loss may fall below `lowest`, if that is 0 or more: nats of a density greater than 1 are negative."""
+    if not isinstance(task, Variational) or not isinstance(task.likelihood, Gaussian):
+        return False
+    return lowest >= 0 and task.likelihood.std < 1 / math.sqrt(2 * math.pi)
 
 
 def _with_value(config: C, path: Sequence[str], value: Any) -> C:

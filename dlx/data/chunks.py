@@ -46,7 +46,7 @@ class Chunk:
 
 
 def stop_at_bad(pieces: Iterable[Chunk], where: str, numbers: str) -> Iterator[Chunk]:
-    """The pieces, up to a bad row, which is a `DataError`. `numbers` is what rows are counted in: `line`, `row`, `image`."""
+    """The pieces, up to a bad row, which is a `DataError`. `numbers` is what rows are counted in: `line`, `row`, `image`, `file`."""
     for piece in pieces:
         if piece.bad:
             row = piece.bad[0]

@@ -46,7 +46,7 @@ def stream(
     format = find_format(source)
     where = _STDIN if source == "-" else source
     pieces = _pieces(preparation, source, format, config, rows)
-    numbers = {"csv": "line", "images": "image"}.get(format, "row")
+    numbers = {"csv": "line", "images": "file" if preparation.kind == "text" else "image"}.get(format, "row")
     with closing(pieces):
         yield from in_chunks(stop_at_bad(pieces, where, numbers) if on_bad == "stop" else pieces, rows)
 

@@ -59,7 +59,7 @@ def read_series(path: Path, time: str | Sequence[str], columns: Sequence[str], m
         if name not in frame.columns:
             raise DataError(f"{path} has no column {name!r}{nearest(name, frame.columns)}")
     report: list[str] = []
-    times = read_times(frame[list(time)], str(path))
+    times = read_times(frame[list(time)], str(path), report)
     frame = frame[times.notna().to_numpy()]
     if left := len(times) - len(frame):
         report.append(f"rows without a time were left out: {left:,}")
@@ -80,10 +80,11 @@ def read_series(path: Path, time: str | Sequence[str], columns: Sequence[str], m
     return _with_gaps(rows)
 
 
-def read_times(columns: pd.DataFrame, where: str) -> pd.Series:
+def read_times(columns: pd.DataFrame, where: str, report: list[str]) -> pd.Series:
     """The times (n,) in UTC of one column of any usual format, or of columns called year, month, day, and perhaps hour and so on.
 
-    NaT where a value is missing. Raises `DataError`, beginning with `where`, for words that are no times.
+    NaT where a value is missing. Where all may be day first or month first, they are what makes the rows more evenly apart, and
+    `report` gets a sentence. Raises `DataError`, beginning with `where`, for words that are no times.
     """
     names = ", ".join(map(repr, columns.columns))
     if len(columns.columns) > 1:
@@ -98,14 +99,42 @@ def read_times(columns: pd.DataFrame, where: str) -> pd.Series:
         column = column.astype("Int64")  # years, which a missing one had made floats
     text = column.astype("string")
     present = text.dropna()
-    best = pd.Series(dtype="datetime64[ns, UTC]")
-    for format in ("ISO8601", *_formats(present)):
+    best = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    if best.notna().sum() == len(present):  # where the year is first there is no doubt
+        return best
+    whole: list[pd.Series] = []
+    for format in _formats(present):
         times = pd.to_datetime(text, format=format, errors="coerce", utc=True)
         if times.notna().sum() == len(present):
-            return times
-        best = times if not len(best) or times.notna().sum() > best.notna().sum() else best
+            whole.append(times)
+        best = times if times.notna().sum() > best.notna().sum() else best
+    if whole:
+        return _more_even(text, whole, names, report)
     odd = text[(text.notna() & best.isna()).to_numpy()]
-    raise DataError(f"{where}: the column {names} has values that are no times, such as {odd.iloc[0]!r} ({len(odd):,} in all)")
+    raise DataError(
+        f"{where}: the column {names} has values that are no times, such as {odd.iloc[0]!r} ({len(odd):,} in all): "
+        "write them as 2024-01-31 13:00"
+    )
+
+
+def _more_even(text: pd.Series, readings: Sequence[pd.Series], names: str, report: list[str]) -> pd.Series:
+    """Of the ways to read the same words the one with rows more evenly apart; the first, month first, where it makes no difference."""
+    taken = min(readings, key=_unevenness)
+    for other in readings:
+        if (differ := (taken.notna() & (taken != other)).to_numpy()).any():
+            word, time, instead = (values[differ].iloc[0] for values in (text, taken, other))
+            report.append(
+                f"{names} may be day first or month first: {word!r} is taken for {time:%Y-%m-%d} and not for {instead:%Y-%m-%d}, "
+                f"{'which makes the rows more evenly apart' if _unevenness(taken) < _unevenness(other) else 'month first'}; "
+                "write the year first to be sure"
+            )
+    return taken
+
+
+def _unevenness(times: pd.Series) -> float:
+    """How much the distances of sorted times differ, in shares of their mean: 0 for rows evenly apart."""
+    apart = np.diff(np.unique(pd.DatetimeIndex(times.dropna()).asi8).astype(np.float64))
+    return float(apart.std() / apart.mean()) if len(apart) else 0.0
 
 
 def _formats(words: pd.Series) -> list[str]:

@@ -14,6 +14,8 @@ from dlx.data.text_tokenizer import Tokenizer
 from dlx.errors import DataError
 
 _PARTS = ("train", "validation", "test")
+_NEAR = 0.1
+"""The share of a part that may be lost to begin it with a whole line."""
 
 
 def load_text(config: Text, target: TargetKind | None) -> Dataset:
@@ -65,10 +67,11 @@ def _divided(texts: dict[str, str], config: Text) -> dict[str, str]:
 
 
 def _place(text: str, wanted: int, config: Text) -> int:
-    """Where to cut, at `wanted` or soon after it: between lines, or in a text of one line between words. Characters are cut at once."""
+    """Where to cut, at `wanted` or soon after it: between lines, or between words where a line's end would take more than a tenth
+    of what is cut off. Characters are cut at once.
+    """
     if config.unit == "character" or not wanted:
         return wanted
-    for mark in ("\n", " "):
-        if 0 < (place := text.find(mark, wanted - 1) + 1) < len(text):
-            return place
-    return wanted
+    found = [place for mark in ("\n", " ") if 0 < (place := text.find(mark, wanted - 1) + 1) < len(text)]
+    near = wanted + (len(text) - wanted) * _NEAR
+    return next((place for place in found if text[place - 1] == "\n" and place <= near), min(found, default=wanted))

@@ -39,7 +39,7 @@ def decode_text(content: bytes, where: str) -> str:
 def read_text(path: Path) -> str:
     """A file as text; of a zip archive its only file, beside hidden ones and those that begin with `_`."""
     with reading(path):
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             with zipfile.ZipFile(path) as archive:
                 names = _members(archive)
                 if len(names) != 1:
@@ -70,7 +70,7 @@ def read_parts(path: Path) -> dict[str, str]:
             files = {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
         return {part: read_text(files[name]) for part, name in _named_parts(files, path).items()}
     with reading(path):
-        if not zipfile.is_zipfile(path):
+        if not _is_zip(path):
             return {"train": read_text(path)}
         with zipfile.ZipFile(path) as archive:
             names = _members(archive)
@@ -107,6 +107,12 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 def without_surrogates(text: str) -> str:
     """The text without the halves of characters that JSON can hold and no file can."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _is_zip(path: Path) -> bool:
+    """By its first bytes, where `zipfile.is_zipfile` reads the end of every file: class folders have a file for each text."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # the second one of an archive of nothing
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:

@@ -36,7 +36,9 @@ def _labelled(preparation: Preparation, path: Path, config: LabelledText) -> tup
     if path.is_file():
         config = config.model_copy(update={"files": {}})
     elif not config.files and (folders := part_folders(path)):
-        path = folders.get("test", path)
+        if "test" not in folders:
+            raise DataError(f"{path} holds {folders['train'].name} and no folder called test: name the folder to be judged by")
+        path = folders["test"]
         notes.append(f"of the parts only {path.name} is used")
     found = read_labelled_texts(path, config)
     if found.left_out:
@@ -61,13 +63,14 @@ def _pairs(preparation: Preparation, path: Path, config: TextPairs) -> tuple[Par
     assert target is not None
     sources, targets = read_columns(path, config.columns, notes)
     length, target_length = encoder.length - 1, preparation.spec.target_length - 1
-    tokens, left = short_enough([encoder.tokenizer.encode_all(sources), target.encode_all(targets)], (length, target_length))
-    if left:
+    tokens = [encoder.tokenizer.encode_all(sources), target.encode_all(targets)]
+    rows = short_enough(tokens, (length, target_length))
+    if left := len(sources) - len(rows):
         notes.append(f"pairs with more than {length} or {target_length} tokens were left out: {left:,}")
-    if not len(tokens[0]):
+    if not len(rows):
         raise DataError(f"{path} has no pair of at most {length} and {target_length} tokens")
-    ended = [np.append(text, np.int32(END)) for text in tokens[1]]
-    return Part(encoder.rows(tokens[0]), padded(ended, preparation.spec.target_length)), tuple(notes)
+    ended = [np.append(tokens[1][row], np.int32(END)) for row in rows]
+    return Part(encoder.rows([tokens[0][row] for row in rows]), padded(ended, preparation.spec.target_length)), tuple(notes)
 
 
 def _stream(preparation: Preparation, path: Path) -> tuple[Part, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from dlx.data.dataset import Dataset, Part, TargetKind
 from dlx.data.files import existing
 from dlx.data.order import SHUFFLED, Order
 from dlx.data.split import divide
-from dlx.data.target import TABLE_CLASSES, encode_targets
+from dlx.data.target import TABLE_CLASSES, Targets, encode_targets
 from dlx.data.text_encoder import TextEncoder
 from dlx.data.text_labels import LabelledTexts, part_folders, read_labelled_texts
 from dlx.data.text_sequences import from_tokens, lengths, require_target, unknown_share
@@ -17,6 +17,8 @@ from dlx.data.text_tokenizer import Tokenizer
 from dlx.data.text_words import without_breaks
 
 _PARTS = ("train", "validation", "test")
+_SHOWN = 10
+"""Classes that a sentence names."""
 
 
 def load_labelled_text(config: LabelledText, target: TargetKind | None) -> Dataset:
@@ -48,7 +50,7 @@ def load_labelled_text(config: LabelledText, target: TargetKind | None) -> Datas
         len(tokenizer),
         Order("lengths", np.minimum(lengths(tokens["train"]), encoder.length)) if config.bucket else SHUFFLED,
         {"kind": "text", **encoder.to_json()},
-        _report(encoder, found, tokens),
+        (*_report(encoder, found, tokens), *_classes(targets, rows, own_test="test" in found)),
     )
 
 
@@ -73,3 +75,24 @@ def _report(encoder: TextEncoder, found: dict[str, LabelledTexts], tokens: dict[
     for part in _PARTS:
         said.extend(unknown_share(part, tokens[part]))
     return tuple(said)
+
+
+def _classes(targets: Targets, rows: dict[str, np.ndarray], *, own_test: bool) -> tuple[str, ...]:
+    """How many texts each class has, and which ones a test part that was brought does not have: a folder may be no class at all."""
+    counts = {part: np.bincount(targets.values[rows[part]], minlength=len(targets.classes)) for part in _PARTS}
+    there = [part for part in _PARTS if len(rows[part])]
+    said = [
+        f"{name} {', '.join(f'{counts[part][code]:,}' for part in there)}" for code, name in enumerate(targets.classes[:_SHOWN])
+    ]
+    sentences = [f"texts by class ({', '.join(there)}): {_shortened('; '.join(said), len(targets.classes))}"]
+    absent = [targets.classes[code] for code in np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))]
+    if own_test and absent:
+        sentences.append(
+            f"no text of the test part is of {_shortened(', '.join(absent[:_SHOWN]), len(absent))}, which is a class of the training "
+            "part: if it is none, name the files or folders of the others with data.files, or leave its texts out"
+        )
+    return tuple(sentences)
+
+
+def _shortened(named: str, count: int) -> str:
+    return f"{named} and {count - _SHOWN:,} more" if count > _SHOWN else named

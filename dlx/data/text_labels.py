@@ -48,12 +48,25 @@ def read_labelled_texts(path: Path, config: LabelledText) -> LabelledTexts:
 
 
 def part_folders(path: Path) -> dict[str, Path]:
-    """The folders called `train`, `valid` and `test` in a folder, by part; none where there is no `train`."""
+    """The folders called `train`, `valid` and `test` in a folder, by part; none where there is no `train`.
+
+    Raises `DataError` where two are for one part.
+    """
     if not path.is_dir():
         return {}
+    found: dict[str, list[Path]] = {}
     with reading(path):
-        found = {part: folder for folder in sorted(path.iterdir()) if folder.is_dir() and (part := part_of(folder.name))}
-    return found if "train" in found else {}
+        for folder in sorted(path.iterdir()):
+            if folder.is_dir() and not folder.name.startswith((".", "_")) and (part := part_of(folder.name)):
+                found.setdefault(part, []).append(folder)
+    if "train" not in found:
+        return {}
+    for part, (first, *more) in found.items():
+        if more:
+            raise DataError(
+                f"{path} holds {first.name} and {more[0].name}, both for {part}: leave one of them, or name a single folder"
+            )
+    return {part: folder for part, (folder,) in found.items()}
 
 
 def file_ending(path: Path) -> str:

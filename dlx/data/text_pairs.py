@@ -31,16 +31,18 @@ def load_text_pairs(config: TextPairs, target: TargetKind | None) -> Dataset:
     name = Path(config.path).name.split(".")[0] if config.path else " to ".join(Path(f).name.removesuffix(".gz") for f in files)
     require_target(name, target, "tokens", "sentences")
     pairs, report = _divided(config)
-    tokenizers = [Tokenizer.fit(texts, config) for texts in pairs["train"]]
-    tokens = {
-        part: [tokenizer.encode_all(texts) for tokenizer, texts in zip(tokenizers, pairs[part], strict=True)] for part in _PARTS
-    }
+    # A pair that is left out has no word in a vocabulary. How long a text is in byte pairs is known only when those were learned.
+    pairs_of_bytes = config.unit == "bpe"
+    measuring = [Tokenizer.fit(texts, config) if pairs_of_bytes else Tokenizer.empty(config) for texts in pairs["train"]]
     for part in _PARTS:
-        tokens[part], left = short_enough(tokens[part], (config.length, config.length))
-        if left:
+        rows = short_enough(_encoded(measuring, pairs[part]), (config.length, config.length))
+        if left := len(pairs[part][0]) - len(rows):
             report.append(f"{part} pairs with a sentence of more than {config.length} tokens were left out: {left:,}")
-    if not len(tokens["train"][0]):
+        pairs[part] = _taken(pairs[part][0], rows), _taken(pairs[part][1], rows)
+    if not pairs["train"][0]:
         raise DataError(f"{name}: no training pair has at most {config.length} tokens on both sides: raise data.length")
+    tokenizers = measuring if pairs_of_bytes else [Tokenizer.fit(texts, config) for texts in pairs["train"]]
+    tokens = {part: _encoded(tokenizers, pairs[part]) for part in _PARTS}
     longest = [max(int(lengths(tokens[part][side]).max(initial=1)) for part in _PARTS) for side in (0, 1)]
     sides = [TextEncoder(tokenizers[side], longest[side] + 1, "end", end=True) for side in (0, 1)]
     parts = [Part(sides[0].rows(tokens[part][0]), sides[1].rows(tokens[part][1])) for part in _PARTS]
@@ -62,13 +64,14 @@ def load_text_pairs(config: TextPairs, target: TargetKind | None) -> Dataset:
 
 
 def _divided(config: TextPairs) -> tuple[dict[str, Sentences], list[str]]:
-    """The pairs of each part, and what was left out. Pairs with the same source are drawn for the same part: a network that is
-    tested on sentences of which it has learned other translations would seem better than it is.
+    """The pairs of each part, and what was left out. Pairs with the same source, as the network sees it, are drawn for the same
+    part: a network that is tested on sentences of which it has learned other translations would seem better than it is.
     """
     found, report = _read(config)
     sources, targets = found["train"]
     groups: dict[str, int] = {}
-    group = np.array([groups.setdefault(source, len(groups)) for source in sources])
+    seen = Tokenizer.empty(config)
+    group = np.array([groups.setdefault(" ".join(seen.prepared(source).split()), len(groups)) for source in sources])
     division = divide(
         config.model_copy(update={"limit": None}),
         len(groups),
@@ -111,12 +114,16 @@ def _from_lines(source: Path, target: Path, report: list[str]) -> Sentences:
 
 def read_columns(path: Path, columns: tuple[int, int], report: list[str]) -> Sentences:
     """The pairs of a file with tabs; `report` gets a sentence where some are left out. Raises `DataError` where there are none."""
-    lines = [line.split("\t") for line in read_lines(path) if line.strip()]
-    for number, fields in enumerate(lines, 1):
+    lines: list[list[str]] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
         if len(fields) <= max(columns):
             raise DataError(
                 f"{path}, line {number:,} has {len(fields)} columns and data.columns={list(columns)}: put a tab between the two"
             )
+        lines.append(fields)
     return _without_empty(path, [line[columns[0]] for line in lines], [line[columns[1]] for line in lines], report)
 
 
@@ -129,10 +136,13 @@ def _without_empty(path: Path, sources: list[str], targets: list[str], report: l
     return [without_breaks(source) for source, _ in kept], [without_breaks(target) for _, target in kept]
 
 
-def short_enough(sides: Sequence[list[np.ndarray]], most: tuple[int, int]) -> tuple[list[list[np.ndarray]], int]:
-    """The pairs of which the source and the target have at most so many tokens, and how many others there are."""
-    rows = np.flatnonzero((lengths(sides[0]) <= most[0]) & (lengths(sides[1]) <= most[1]))
-    return [_taken(side, rows) for side in sides], len(sides[0]) - len(rows)
+def short_enough(sides: Sequence[list[np.ndarray]], most: tuple[int, int]) -> np.ndarray:
+    """The rows (n,) of the pairs of which the source and the target have at most so many tokens."""
+    return np.flatnonzero((lengths(sides[0]) <= most[0]) & (lengths(sides[1]) <= most[1]))
+
+
+def _encoded(tokenizers: Sequence[Tokenizer], sentences: Sentences) -> list[list[np.ndarray]]:
+    return [tokenizer.encode_all(texts) for tokenizer, texts in zip(tokenizers, sentences, strict=True)]
 
 
 def _taken(items: Sequence[Item], rows: Sequence[int] | np.ndarray) -> list[Item]:

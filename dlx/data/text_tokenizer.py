@@ -51,7 +51,7 @@ class Tokenizer:
         Raises `DataError` where there are none, `MissingInputError` where byte pairs are asked for and the package is not there.
         """
         lines = lines and config.unit == "word"
-        empty = cls(config.unit, config.words, config.lower, lines, SPECIAL)
+        empty = cls.empty(config, lines=lines)
         if config.unit == "bpe":
             assert config.vocabulary is not None  # the config says so
             tokens, merges = _learn_pairs([empty.prepared(text) for text in texts], config.vocabulary)
@@ -70,6 +70,11 @@ class Tokenizer:
             raise DataError(f"no word is in the training texts {least} times: set data.min_frequency lower")
         return cls(config.unit, config.words, config.lower, lines, (*SPECIAL, *kept))
 
+    @classmethod
+    def empty(cls, config: TextCommon, *, lines: bool = False) -> "Tokenizer":
+        """One that prepares texts, and finds their words or characters without knowing any. It has no byte pairs."""
+        return cls(config.unit, config.words, config.lower, lines, SPECIAL)
+
     def __len__(self) -> int:
         """How many different tokens there are, special ones included."""
         return len(self.tokens)
@@ -84,10 +89,11 @@ class Tokenizer:
         """(tokens,) int32. What is not in the vocabulary is UNKNOWN; nothing is put before or after."""
         match self.unit:
             case "character":
-                return np.array([*map(self._numbers.__getitem__, self.prepared(text))], np.int32)
+                ready = self.prepared(text)
+                return np.fromiter(map(self._numbers.__getitem__, ready), np.int32, len(ready))
             case "word":
                 pieces = pieces_between_spaces(self.prepared(text), lines=self.lines)
-                return np.array([*chain.from_iterable(map(self._pieces.__getitem__, pieces))], np.int32)
+                return np.fromiter(chain.from_iterable(map(self._pieces.__getitem__, pieces)), np.int32)
             case "bpe":
                 return self._encode_pairs([text])[0]
             case _:

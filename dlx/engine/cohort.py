@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlx.config.schedule import ReduceOnPlateau
@@ -105,7 +106,7 @@ class Cohort:
         )
 
     def begin_with(self, folder: Path) -> Generator[Event, Decision | None, Progress]:
-        """Lanes at step 0 that all have the best weights of the newest intact checkpoint of a folder, under fresh optimizers.
+        """Lanes at step 0 that all have the best weights of the newest intact checkpoint of a folder, under fresh optimizers and counters.
 
         Raises `DataError` when there is none, or when it is of another architecture.
         """
@@ -115,8 +116,11 @@ class Cohort:
         return _with_weights(progress, learner)
 
     def agreeing(self, weights: Mapping[str, np.ndarray]) -> tuple[list[str], list[str]]:
-        """Of the names of a lane's weights, such as `params/output/kernel`, those that `weights` has in the same shape, and the others."""
-        mine = named_leaves(judged(self.program.lane_state.learner))
+        """Of the names of a lane's weights, such as `params/output/kernel`, those that `weights` has in the same shape, and the others.
+
+        Counters among the statistics are neither: they tell how far their own run was.
+        """
+        mine = [(name, leaf) for name, leaf in named_leaves(judged(self.program.lane_state.learner)) if _is_weight(leaf)]
         taken = [name for name, leaf in mine if name in weights and _suits(weights[name], leaf)]
         return taken, [name for name, _ in mine if name not in taken]
 
@@ -299,7 +303,10 @@ class Cohort:
         task = self.program.task
         if not isinstance(task, Concluding) or event.step < self.plan.total_steps or not (self.lanes == 1 and event.counts[0]):
             return []
-        return [task.conclusion({**train[0], **event.metrics[0]}, event.epoch)]
+        # An evaluation may come before an epoch is over: the task is told how much its training metrics are of.
+        since = (event.step - 1) // self.plan.evaluate_every * self.plan.evaluate_every
+        covered = {"train/epochs": self._epoch(event.step - since)}
+        return [task.conclusion({**train[0], **event.metrics[0], **covered}, event.epoch)]
 
     def _mark_ruined(self, progress: Progress, losses: Sequence[float]) -> Progress:
         """Marks the lanes whose last step made their weights non-finite, before another step has shown it in its loss."""
@@ -388,9 +395,15 @@ def _merge(first: Decision, second: Decision) -> Decision:
 
 
 def _with_weights(progress: Progress, learner: LearnerState) -> Progress:
-    """The progress with the parameters and running statistics of other lanes (K, ...), under its own optimizers."""
-    own = progress.lanes.learner._replace(params=learner.params, rest=learner.rest)
-    return replace(progress, lanes=progress.lanes._replace(learner=own))
+    """The progress with the parameters and running statistics of other lanes (K, ...), under its own optimizers and counters."""
+    own = progress.lanes.learner
+    rest = jax.tree.map(lambda fresh, other: other if _is_weight(fresh) else fresh, own.rest, learner.rest)
+    return replace(progress, lanes=progress.lanes._replace(learner=own._replace(params=learner.params, rest=rest)))
+
+
+def _is_weight(leaf: Any) -> bool:
+    """Whether a parameter or statistic was learned; whole numbers count steps, such as the one that says which layer of a `dbn` learns."""
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _suits(weight: np.ndarray, leaf: Any) -> bool:

@@ -14,8 +14,9 @@ from dlx.engine.state import step_key
 from dlx.engine.step import standardized
 from dlx.tasks import Batch, Examined, LearnerState, Sums
 
-EXAMINED, STREAMS = 256, 32
-"""Examples of one call; of streams fewer, since each place of a batch begins without a memory."""
+EXAMINED, STREAMS = 512, 32
+"""Examples that are scored together, in training too, so that what is drawn or compared within a batch is the same here and there.
+Of streams fewer, since each place of a batch begins without a memory."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,17 @@ def examine(
     """What each example of a part adds to the sums, in the part's order. Examples of a stream are read in its order."""
     batch = min(STREAMS if order.kind == "streams" else EXAMINED, len(part))
     ((rows, counts),) = evaluation_rows(len(part), None, -(-len(part) // batch), batch, order)
-    key = step_key(config.train.seed, "evaluate", 0)
 
     @jax.jit
-    def call(learner: LearnerState, memory: Any, inputs: jax.Array, targets: jax.Array, weight: jax.Array) -> tuple[Any, Sums]:
-        ready = standardized(inputs, jnp.asarray(scaling.mean), jnp.asarray(scaling.inverse_std))
-        return task.examine(config, learner._replace(memory=memory), Batch(ready, targets, weight), key)
+    def call(learner: LearnerState, memory: Any, raw: Batch, number: jax.Array) -> tuple[Any, Sums]:
+        ready = standardized(raw.inputs, jnp.asarray(scaling.mean), jnp.asarray(scaling.inverse_std))
+        key = step_key(config.train.seed, "evaluate", number)
+        return task.examine(config, learner._replace(memory=memory), raw._replace(inputs=ready), key)
 
     memory, found = task.memory(config, batch), dict[str, np.ndarray]()
-    for row, count in zip(rows, counts, strict=True):
-        memory, each = call(learner, memory, part.inputs[row], part.targets[row], count.astype(np.float32))
+    for number, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        raw = Batch(part.inputs[row], part.targets[row], count.astype(np.float32))
+        memory, each = call(learner, memory, raw, np.int32(number))
         for name, values in each.items():
             found.setdefault(name, np.empty((len(part), *values.shape[1:])))[row[count]] = np.asarray(values, np.float64)[count]
     table = np.concatenate([values.reshape(len(part), -1) for values in found.values()], 1)

@@ -95,10 +95,10 @@ class Program:
     def evaluate(self, learner: Any, split: str, limit: int | None = None) -> list[dict[str, np.ndarray]]:
         """The merged sums of each lane over a part of the data, or over `limit` rows of it, float64."""
         shapes, total = (self.shapes.eval_batches, self.shapes.eval_batch), dict[str, np.ndarray]()
-        for rows, counts in evaluation_rows(self.feed.sizes[split], limit, *shapes, self.feed.order):
+        for call, (rows, counts) in enumerate(evaluation_rows(self.feed.sizes[split], limit, *shapes, self.feed.order)):
             data, placed = self.feed.place(self.feed.rows(split, rows))
-            batches = np.int32(counts.any(1).sum())
-            sums = self.compile("evaluate")(self.configs, learner, data, placed, counts, batches)
+            first, batches = np.int32(call * len(rows)), np.int32(counts.any(1).sum())
+            sums = self.compile("evaluate")(self.configs, learner, data, placed, counts, first, batches)
             merged = {name: np.asarray(s, np.float64).sum(1) for name, s in sums.items()}  # (K, batches, ...) -> (K, ...)
             total = {name: total[name] + s for name, s in merged.items()} if total else merged
         return [{name: s[lane] for name, s in total.items()} for lane in range(self.placement.lanes)]
@@ -159,7 +159,8 @@ class Program:
                 data = self.feed.shapes(shapes.eval_batches, shapes.eval_batch)
                 rows = jax.ShapeDtypeStruct((shapes.eval_batches, shapes.eval_batch), jnp.int32)
                 counts = jax.ShapeDtypeStruct(rows.shape, jnp.bool_)
-                return self._spread_evaluate, (self.configs, judged(self.lane_state.learner), data, rows, counts, integer), ()
+                learner = judged(self.lane_state.learner)
+                return self._spread_evaluate, (self.configs, learner, data, rows, counts, integer, integer), ()
             case "average":
                 data = self.feed.shapes(shapes.statistics, shapes.batch)
                 rows = jax.ShapeDtypeStruct((shapes.statistics, shapes.batch), jnp.int32)
@@ -182,9 +183,9 @@ class Program:
         one = self.placement.spread(lambda laned, shared: average_lane(self.task, *laned, *shared))
         return one((configs, learner), (data, rows))
 
-    def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, counts: Any, batches: Any) -> Any:
+    def _spread_evaluate(self, configs: Any, learner: Any, data: Any, rows: Any, counts: Any, first: Any, batches: Any) -> Any:
         one = self.placement.spread(lambda laned, shared: evaluate_lane(self.task, *laned, *shared))
-        return one((configs, learner), (data, rows, counts, batches))
+        return one((configs, learner), (data, rows, counts, first, batches))
 
 
 def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> bool:
@@ -196,7 +197,7 @@ def convolves(task: Task, config: Experiment, dataset: Dataset, batch: int) -> b
 
     def forward(config: Experiment, data: DeviceData, rows: jax.Array) -> Any:
         learner = init_lane(task, config, data, rows).learner
-        counts = jnp.ones((1, batch), bool)
-        return evaluate_lane(task, config, judged(learner), data, rows[None], counts, jnp.ones((), jnp.int32))
+        counts, first = jnp.ones((1, batch), bool), jnp.zeros((), jnp.int32)
+        return evaluate_lane(task, config, judged(learner), data, rows[None], counts, first, first + 1)
 
     return has_convolution(forward, config, data, np.zeros(batch, np.int32))

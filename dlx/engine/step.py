@@ -129,16 +129,18 @@ def evaluate_lane(
     data: DeviceData,
     rows: jax.Array,
     counts: jax.Array,
+    first: jax.Array,
     batches: jax.Array,
 ) -> Sums:
     """Scores the first so many `batches` of the row numbers `rows` (batches, b), of which those count that `counts` (batches, b) says.
 
-    Sums per batch, (batches, ...). What the task remembers goes from each batch to the next.
+    Sums per batch, (batches, ...). What the task remembers goes from each batch to the next. Each batch has a key of its own, by its
+    number in the part, of which `first` is that of the first row of `rows`.
     """
-    key = step_key(config.train.seed, "evaluate", 0)
 
     def score(memory: Any, index: jax.Array) -> tuple[Any, Sums]:
         batch = take(data, rows[index], counts[index].astype(jnp.float32))
+        key = step_key(config.train.seed, "evaluate", first + index)
         return task.evaluate(config, learner._replace(memory=memory), batch, key)
 
     def body(index: jax.Array, carry: tuple[Any, Sums]) -> tuple[Any, Sums]:

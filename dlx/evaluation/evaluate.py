@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from dlx import engine, strict_json
+from dlx.config.text_data import Text
 from dlx.data import SHUFFLED, Dataset, Order, Part, read_labelled
 from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.baselines import baselines
 from dlx.evaluation.bootstrap import LEAST, RESAMPLES, affordable
 from dlx.evaluation.drift import drift
-from dlx.evaluation.examined import examined_scores, own_simple_models
-from dlx.evaluation.frechet import judged_images, sampled
+from dlx.evaluation.examined import examined_scores, own_simple_models, require_answers
+from dlx.evaluation.frechet import check_judge, judged_images, sampled
 from dlx.evaluation.gallery.pictures import Picture
 from dlx.evaluation.gallery.pictures_of import pictures_of
 from dlx.evaluation.importance import encoded, importance
@@ -31,6 +32,7 @@ from dlx.evaluation.saliency import METHODS, attributions, by_column, pictures
 from dlx.evaluation.slices import slices, weak_slices
 from dlx.evaluation.worst import worst, wrong_output
 from dlx.experiment.restore import Trained, restore
+from dlx.models.forward import told
 from dlx.store import RunRecord, Store
 from dlx.tasks import Examined, LearnerState, Supervised
 
@@ -71,7 +73,9 @@ def judge(trained: Trained, *, split: str | None = None, data: str | None = None
         if split not in (None, "all"):
             raise UsageError(f"--split {split}: all of --data is judged; leave --split out, or split the file")
         part, notices = read_labelled(trained.preparation, data, trained.config.data)
-        name, split, dataset, order = data, "all", None, SHUFFLED
+        # The windows of one text follow each other, and are read on from each other, as those of its own parts are.
+        order = Order("streams") if isinstance(trained.config.data, Text) else SHUFFLED
+        name, split, dataset = data, "all", None
     else:
         dataset = trained.dataset(keep_rows=True)
         split, part = _part(dataset, split)
@@ -90,8 +94,10 @@ def evaluate(
     resamples: int = RESAMPLES,
     most_worst: int = 12,
     explain: bool = False,
+    gallery: bool = False,
 ) -> Evaluation:
-    """Every metric of the task on what was judged, with bootstrap intervals. `explain` adds saliency, or what columns are worth.
+    """Every metric of the task on what was judged, with bootstrap intervals. `explain` adds saliency, or what columns are worth;
+    `gallery` pictures of what the network makes and sees, and one that cannot be made is a warning.
 
     Raises `DataError` for a column to slice by that the data does not have, `UsageError` for what the task has no use for.
     """
@@ -103,7 +109,7 @@ def evaluate(
             raise UsageError(
                 f"--slice and --explain are for tasks with an answer for each example, and this is {kind}: leave them out"
             )
-        return _by_its_own_metrics(trained, judged, resamples)
+        return _by_its_own_metrics(trained, judged, resamples, gallery=gallery)
     began = time.perf_counter()
     preparation, outputs = trained.preparation, judged.outputs
     spec = preparation.spec
@@ -118,25 +124,37 @@ def evaluate(
     if explain:
         examples = _explained(trained, judged, outputs, examples)
     seconds = {**judged.seconds, "metrics": measured - began, "examples": time.perf_counter() - measured}
+    shown, without = _gallery(trained, part, wanted=gallery)
     return replace(
-        _scored(trained, judged, scores, headline(spec.supervision), resamples, seconds, pictures_of(trained, part)),
+        _scored(trained, judged, scores, headline(spec.supervision), resamples, seconds, shown),
         classes=spec.classes or spec.target_names,
         slices=sliced,
         worst=examples,
         importance=weights,
-        warnings=(*judged.notices, *drift(preparation, part.inputs), *weak),
+        warnings=(*judged.notices, *drift(preparation, part.inputs), *weak, *without),
     )
 
 
-def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int) -> Evaluation:
+def _by_its_own_metrics(trained: Trained, judged: Judged, resamples: int, *, gallery: bool) -> Evaluation:
     """The evaluation of a task without an answer for each example."""
     began, task, part = time.perf_counter(), trained.task, judged.part
     assert isinstance(task, Examined)  # as every task is that is not supervised
     scores = examined_scores(trained, task, part, judged.order, resamples)
     measured = time.perf_counter()
-    shown = pictures_of(trained, part)
+    shown, without = _gallery(trained, part, wanted=gallery)
     seconds = {**judged.seconds, "metrics": measured - began, "pictures": time.perf_counter() - measured}
-    return _scored(trained, judged, scores, next(iter(task.scores.items())), resamples, seconds, shown)
+    found = _scored(trained, judged, scores, next(iter(task.scores.items())), resamples, seconds, shown)
+    return replace(found, warnings=(*found.warnings, *without))
+
+
+def _gallery(trained: Trained, part: Part, *, wanted: bool) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """The pictures, if they are wanted, or a sentence that says why there are none: the scores are there by then, and stay."""
+    if not wanted:
+        return (), ()
+    try:
+        return pictures_of(trained, part), ()
+    except Exception as error:  # a network of the user's own may do anything when it is asked for what training never asked
+        return (), (f"there are no pictures of what the network makes and sees: {told(error)}",)
 
 
 def _scored(
@@ -179,6 +197,7 @@ def with_judge(evaluation: Evaluation, trained: Trained, judge: Trained, judged:
 
     Raises `UsageError` for a network that makes no images and for a judge that does not classify, `DataError` for other images.
     """
+    check_judge(trained, judge)
     began = time.perf_counter()
     found = judged_images(judge, judged.part.inputs, *sampled(trained, GENERATED))
     own = {"frechet_logits": Measure(found.frechet_logits), "coverage": Measure(found.coverage / found.classes)}
@@ -305,9 +324,8 @@ def _explained(trained: Trained, judged: Judged, outputs: np.ndarray, examples: 
 def _predictions(trained: Trained, judged: Judged) -> Predictions:
     """Raises `UsageError` for a task that has no answer for each example."""
     spec = trained.preparation.spec
-    if judged.outputs is None:
-        kind = trained.config.task.kind if trained.config.task else ""
-        raise UsageError(f"run {trained.run.id} has no answer for each example (its task is {kind}): name runs that predict")
+    require_answers(trained)
+    assert judged.outputs is not None  # as of every task that has answers
     return Predictions(
         judged.outputs,
         judged.part.targets,

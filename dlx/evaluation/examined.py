@@ -8,11 +8,22 @@ from dlx import engine
 from dlx.config.model import Autoencoder, ConvAutoencoder
 from dlx.config.task import Reconstruct
 from dlx.data import Order, Part
+from dlx.errors import UsageError
 from dlx.evaluation import bootstrap
 from dlx.evaluation.pca import pca_errors
 from dlx.evaluation.results import Measure, Scores
 from dlx.experiment.restore import Trained
-from dlx.tasks import Examined
+from dlx.tasks import Examined, Supervised
+
+
+def require_answers(trained: Trained) -> None:
+    """Raises `UsageError` for a task that has no answer for each example: what its network puts out is no prediction of a target."""
+    if not isinstance(trained.task, Supervised):
+        kind = trained.config.task.kind if trained.config.task else ""
+        raise UsageError(
+            f"run {trained.run.id} has no answer for each example (its task is {kind}): name runs that predict; "
+            "`dlx evaluate` and `dlx report` show what this one does"
+        )
 
 
 def examined_scores(trained: Trained, task: Examined, part: Part, order: Order, resamples: int) -> Scores:

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from dlx.data import Preparation
 from dlx.errors import DataError, UsageError
+from dlx.evaluation.sample import CHUNK, drawn
 from dlx.experiment.restore import Trained
 from dlx.tasks import Asked, Generative, Supervised
 from dlx.tasks.frechet import frechet
 
 SHARE = 0.1
 """A class occurs when it has at least this part of its even share of the images."""
-CHUNK = 500
-"""Images of one call."""
+SHOWN = 10
+"""Names of classes in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,40 @@ class JudgedImages:
     classes: int
 
 
+def check_judge(trained: Trained, judge: Trained) -> None:
+    """Whether a run's images can be judged by a classifier: before anything is computed.
+
+    Raises `UsageError` for a network that makes no images and for a judge that tells no classes, `DataError` where the two learned from
+    images of other shapes, pixels or classes.
+    """
+    _require_images(trained)
+    _require_classes(judge)
+    one, other = _images(trained.preparation), _images(judge.preparation)
+    if unlike := [
+        f"{what} {theirs}, not {own}" for (what, theirs), own in zip(other.items(), one.values(), strict=True) if own != theirs
+    ]:
+        raise DataError(
+            f"--judge {judge.run.id} was trained on other images than run {trained.run.id}: it knows {'; '.join(unlike)}: "
+            "name a classifier of the same images"
+        )
+    named, known = trained.preparation.spec.classes, judge.preparation.spec.classes
+    if named and named != known:
+        raise DataError(
+            f"--judge {judge.run.id} tells other classes than those of run {trained.run.id}, or in another order: {_shown(known)}, "
+            f"not {_shown(named)}: name a classifier of the same data"
+        )
+
+
 def sampled(trained: Trained, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     """So many images (count, h, w, c) in 0..1 of a generator, and their classes (count,), one after the other, if it is told any.
 
     Raises `UsageError` for a network that makes none.
     """
-    task, learner = trained.task, trained.learner
-    if not isinstance(task, Generative):
-        raise UsageError(
-            f"run {trained.run.id} makes no images out of noise: name a run of the task adversarial, stacked or vae"
-        )
-    known = int(vars(task).get("classes", 0))
-    starts = range(0, count, CHUNK)
-    # Classes come one after the other in each call, which is one program for all calls.
-    classes = (np.arange(CHUNK) % known).astype(np.int32) if known else None
-    make = jax.jit(lambda learner, key: task.generate(trained.config, learner, key, Asked(CHUNK, classes=classes)))
-    chunks = [np.asarray(make(learner, jax.random.fold_in(jax.random.key(seed), start))) for start in starts]
-    return np.concatenate(chunks)[:count], None if classes is None else np.tile(classes, len(starts))[:count]
+    _require_images(trained)
+    known = int(vars(trained.task).get("classes", 0))
+    made = drawn(trained, Asked(count), jax.random.key(seed))
+    # Those that nobody asked for come in turn in each call.
+    return made, (np.arange(count) % CHUNK % known).astype(np.int32) if known else None
 
 
 def judged_images(judge: Trained, real: np.ndarray, made: np.ndarray, asked: np.ndarray | None = None) -> JudgedImages:
@@ -55,9 +74,8 @@ def judged_images(judge: Trained, real: np.ndarray, made: np.ndarray, asked: np.
     `asked` (n,) are the classes that were asked for. Its features are its logits: the layer before them has no name that all
     networks share. Raises `UsageError` for a judge that does not classify, `DataError` for images of another shape.
     """
+    _require_classes(judge)
     spec, preparation = judge.preparation.spec, judge.preparation
-    if not isinstance(judge.task, Supervised) or spec.target != "class":
-        raise UsageError(f"--judge {judge.run.id}: that run does not tell classes: name a run of the task classify")
     for images in (real, made):
         if images.shape[1:] != spec.input_shape:
             raise DataError(
@@ -77,6 +95,32 @@ def judged_images(judge: Trained, real: np.ndarray, made: np.ndarray, asked: np.
         int(np.sum(counts >= SHARE * len(made) / spec.outputs)),
         spec.outputs,
     )
+
+
+def _require_images(trained: Trained) -> None:
+    spec = trained.preparation.spec
+    if not isinstance(trained.task, Generative) or spec.tokens or spec.target == "tokens" or len(spec.input_shape) != 3:
+        kind = trained.config.task.kind if trained.config.task else ""
+        raise UsageError(
+            f"run {trained.run.id} makes no images out of noise (its task is {kind}): --judge is for tasks that do, "
+            "such as adversarial, stacked, vae and boltzmann; leave it out"
+        )
+
+
+def _require_classes(judge: Trained) -> None:
+    if not isinstance(judge.task, Supervised) or judge.preparation.spec.target != "class":
+        raise UsageError(f"--judge {judge.run.id}: that run does not tell classes: name a run of the task classify")
+
+
+def _images(preparation: Preparation) -> dict[str, str]:
+    """What images are, as it is told."""
+    shape = " x ".join(str(length) for length in preparation.spec.input_shape)
+    highest = f" from 0 to {preparation.pixel_range}" if preparation.dtype == np.uint8 else ""
+    return {"images of": shape, "pixels of type": f"{preparation.dtype.name}{highest}"}
+
+
+def _shown(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:SHOWN]) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")
 
 
 def _cloud(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

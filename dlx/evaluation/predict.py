@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from dlx.config.series_data import Series
 from dlx.data import Chunk, OnBad, Spec, stream
 from dlx.data.incoming import find_format
+from dlx.errors import UsageError
+from dlx.evaluation.examined import require_answers
 from dlx.evaluation.metrics import probabilities
 from dlx.evaluation.results import Predicted
 from dlx.experiment.restore import Trained
@@ -16,8 +19,14 @@ from dlx.experiment.restore import Trained
 def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predicted]:
     """Predictions for new data, a table at a time, in order. The host reads ahead while the device computes.
 
-    Raises what `dlx.data.stream` raises.
+    Raises what `dlx.data.stream` raises, and `UsageError` for a task that has no answer for each example, and for bad rows of a series
+    that are to be left out.
     """
+    require_answers(trained)
+    if on_bad == "skip" and isinstance(trained.config.data, Series):
+        raise UsageError(
+            "--on-bad skip: a series is read whole, as each of its rows is looked at with those before it: leave it out, and correct the row"
+        )
     spec, waiting = trained.preparation.spec, deque[Chunk]()
     chunks = stream(trained.preparation, source, trained.config.data, on_bad=on_bad)
     place = "line" if find_format(source) == "csv" else "row"

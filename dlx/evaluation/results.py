@@ -151,7 +151,7 @@ class Evaluation:
     seconds: Mapping[str, float]
     """By phase."""
     gallery: tuple[Picture, ...] = ()
-    """What the network's work looks like."""
+    """What the network's work looks like; empty unless it was asked for."""
 
 
 @dataclass(frozen=True)

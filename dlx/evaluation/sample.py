@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,10 +13,12 @@ from dlx.data.text_tokenizer import Tokenizer
 from dlx.errors import UsageError
 from dlx.evaluation.gallery.pictures import Images, Sampled, Texts
 from dlx.experiment.restore import Trained
-from dlx.tasks import Asked, Generative
+from dlx.tasks import Asked, Generative, LearnerState
 
 LENGTH = 500
 """Tokens of a text of which nobody said how long it is to be."""
+CHUNK = 500
+"""Images or texts of one call at most: what a network holds while it makes them does not grow with how many are asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,22 @@ class Wanted:
     """Points between two samples, for interpolation."""
 
 
+def makes_images(trained: Trained) -> bool:
+    """Whether what the network makes is images, and not text. Raises `UsageError` for a network that makes nothing."""
+    if not isinstance(trained.task, Generative):
+        kind = trained.config.task.kind if trained.config.task else ""
+        raise UsageError(f"run {trained.run.id} makes no examples (its task is {kind}): `dlx predict` asks it about examples")
+    return _written_in(trained) is None
+
+
 def sample(trained: Trained, wanted: Wanted) -> Sampled:
     """Samples of a generative network, the same for the same seed.
 
     Raises `UsageError` for a network that makes nothing, or not what is asked.
     """
-    task = trained.task
-    kind = trained.config.task.kind if trained.config.task else ""
-    if not isinstance(task, Generative):
-        raise UsageError(f"run {trained.run.id} makes no examples (its task is {kind}): `dlx predict` asks it about examples")
-    text = trained.preprocessing.get("target_tokenizer") or trained.preprocessing.get("tokenizer")
+    text = None if makes_images(trained) else _written_in(trained)
     asked = _asked(trained, wanted, text is not None)
-    values = _generated(trained, task, asked, wanted.seed)
+    values = drawn(trained, asked, engine.step_key(wanted.seed, "sample", 0))
     if text is not None:
         return Sampled(values, _texts(values, text, wanted.seed, asked.temperature))
     rows = values if asked.steps else _near_square(values, len(wanted.classes))
@@ -55,10 +61,33 @@ def sample(trained: Trained, wanted: Wanted) -> Sampled:
     return Sampled(values, Images(title, f"{len(values)} of run {trained.run.id}, seed {wanted.seed}", rows, row_names=names))
 
 
-def _generated(trained: Trained, task: Generative, asked: Asked, seed: int) -> np.ndarray:
-    key = engine.step_key(seed, "sample", 0)
-    make = jax.jit(lambda learner, key: task.generate(trained.config, learner, key, asked))
-    return np.asarray(make(trained.learner, key))
+def drawn(trained: Trained, asked: Asked, key: jax.Array) -> np.ndarray:
+    """All that is asked of a generative network, `Generative.generate` with at most `CHUNK` images or texts in a call.
+
+    Classes that were not asked for come in turn, from the first one on in each call; so do the ways of an interpolation begin anew.
+    Raises `UsageError` for what the network cannot be asked.
+    """
+    task = trained.task
+    assert isinstance(task, Generative)
+    count = min(asked.count, max(1, CHUNK // max(asked.steps, 1)))
+
+    def made(learner: LearnerState, key: jax.Array, classes: tuple[int, ...] | None) -> jax.Array:
+        told = None if classes is None else np.array(classes, np.int32)
+        return task.generate(trained.config, learner, key, replace(asked, count=count, classes=told))
+
+    make, chunks = jax.jit(made, static_argnums=2), []
+    for start in range(0, asked.count, count):
+        classes = None
+        if asked.classes is not None:  # filled up: one program makes all chunks of one class
+            few = asked.classes[start : start + count]
+            classes = tuple(np.pad(few, (0, count - len(few)), mode="edge").tolist())
+        chunks.append(np.asarray(make(trained.learner, jax.random.fold_in(key, start) if start else key, classes)))
+    return np.concatenate(chunks)[: asked.count]
+
+
+def _written_in(trained: Trained) -> Mapping[str, Any] | None:
+    """The stored tokenizer of what the network writes; None for images."""
+    return trained.preprocessing.get("target_tokenizer") or trained.preprocessing.get("tokenizer")
 
 
 def _asked(trained: Trained, wanted: Wanted, text: bool) -> Asked:
@@ -66,10 +95,14 @@ def _asked(trained: Trained, wanted: Wanted, text: bool) -> Asked:
         raise UsageError(f"{', '.join(given)}: this network makes images, not text; leave it out")
     if text and wanted.steps:
         raise UsageError("--interpolate: this network makes text, not images; leave it out")
+    if text and wanted.classes:
+        raise UsageError(f"--class {wanted.classes[0]}: this network makes text, and is told no class; leave it out")
     count = wanted.count or (1 if text else 8 if wanted.classes or wanted.steps else 64)
     classes = None
     if wanted.classes:
         known = trained.preparation.spec.classes
+        if not known:
+            raise UsageError(f"--class {wanted.classes[0]}: this network's data has no classes; leave it out")
         if unknown := [name for name in wanted.classes if name not in known]:
             raise UsageError(f"--class {unknown[0]}: there is no such class; there are {', '.join(known)}")
         classes = np.repeat([known.index(name) for name in wanted.classes], count).astype(np.int32)

@@ -9,22 +9,28 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment
+from dlx.config.adversarial_task import RivalsCommon
 from dlx.config.data import DataConfig
 from dlx.config.model import ModelConfig
+from dlx.config.task import TaskConfig
 from dlx.config.teaches import unsuited
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
+from dlx.engine.examine import EXAMINED
 from dlx.errors import ConfigError
 from dlx.optim import averages, check_averaging, check_schedule
-from dlx.tasks import Task, build_task, default_task, target_kind
+from dlx.tasks import Task, build_task, default_task, needs_unit_interval, target_kind
 
 MAX_CHUNK = 1000
 """Training steps in one compiled call, at most: bounds the row numbers sent ahead."""
 STREAMED_CHUNK_BYTES = 128 * 1024**2
 """Examples sent to the device for one call, at most, when the data does not fit there."""
-EVAL_BATCH = 512
 AUTO_BATCH = 64
 """What `train.batch_size=auto` takes where the training part has four times as many."""
+UNCHANGED = ("language", "seq2seq", "cycle")
+"""Tasks that learn the inputs as they are, whatever `data.augment` says."""
+ROUNDING = 1e-3
+"""So much beyond 0..1 is rounding, as of images that were resized."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,8 @@ def _absolute(section: DataConfig | ModelConfig) -> DataConfig | ModelConfig:
 
 def plan_for(config: Experiment, dataset: Dataset) -> tuple[Task, Plan]:
     """What a resolved config does on its data. Traces nothing. Raises `ConfigError` when it does not fit the data."""
-    _check_augmentation(config, dataset)
+    learned = config.task or default_task(dataset.spec.target)
+    _check_augmentation(config, learned, dataset)
     examples = len(dataset.train)
     batch = _batch_size(config, examples)
     if batch > examples:
@@ -97,9 +104,9 @@ def plan_for(config: Experiment, dataset: Dataset) -> tuple[Task, Plan]:
         raise ConfigError(f"train.duration={config.train.duration} is {total:,} steps; {2**31 - 1:,} is the most: lower it")
     check_schedule(config.schedule, total, per_epoch)
     check_averaging(config.averaging, total, per_epoch)
-    if batch == 1 and vars(config.model).get("normalization") == "batch":
-        raise ConfigError("model.normalization=batch needs more than one example a step: raise train.batch_size")
-    task = build_task(config.task or default_task(dataset.spec.target), dataset.spec, total, per_epoch)
+    _check_normalization(config.model, learned, batch)
+    task = build_task(learned, dataset.spec, total, per_epoch)
+    _check_range(config, learned, dataset)
     monitor, maximize = _monitor(config, dataset, task)
     plan = Plan(
         total_steps=total,
@@ -148,7 +155,7 @@ def _shapes(plan: Plan, dataset: Dataset, resident: bool) -> Shapes:
     chunk = min(plan.evaluate_every, plan.total_steps, MAX_CHUNK)
     largest = max(len(dataset.validation), len(dataset.test), min(len(dataset.train), engine.TRAIN_SAMPLE))
     # Each place of a batch of streams begins without a memory: few places, as in training, tell more truly how good it is.
-    eval_batch = min(plan.batch_size if dataset.order.kind == "streams" else EVAL_BATCH, largest)
+    eval_batch = min(plan.batch_size if dataset.order.kind == "streams" else EXAMINED, largest)
     statistics = max(1, min(plan.steps_per_epoch, engine.TRAIN_SAMPLE // plan.batch_size))
     shapes = Shapes(plan.batch_size, chunk, eval_batch, -(-largest // eval_batch), statistics)
     if resident:
@@ -193,8 +200,39 @@ def _monitor(config: Experiment, dataset: Dataset, task: Task) -> tuple[str, boo
     return name, allowed[name]
 
 
-def _check_augmentation(config: Experiment, dataset: Dataset) -> None:
-    images = len(dataset.spec.input_shape) == 3
+def _check_augmentation(config: Experiment, task: TaskConfig, dataset: Dataset) -> None:
+    if config.data.augment and task.kind in UNCHANGED:
+        raise ConfigError(
+            f"data.augment changes the inputs of a step, and task.kind={task.kind} learns them as they are: leave it out"
+        )
+    shape = dataset.spec.input_shape
+    found = "rows" if len(shape) == 1 else f"examples of shape {shape}"
     for change in config.data.augment:
-        if change.kind != "noise" and not images:
-            raise ConfigError(f"data.augment has {change.kind!r}, which needs images; this data has rows: leave it out")
+        if change.kind != "noise" and len(shape) != 3:
+            raise ConfigError(f"data.augment has {change.kind!r}, which needs images; this data has {found}: leave it out")
+
+
+def _check_normalization(model: ModelConfig, task: TaskConfig, batch: int) -> None:
+    """Over a single example there is nothing to normalize by. Each step of a critic sees a part of the batch."""
+    parts = task.critic_steps if isinstance(task, RivalsCommon) else 1
+    names = ("normalization", "generator_normalization", "critic_normalization")
+    found = [f"model.{name}=batch" for name in names if vars(model).get(name) == "batch"]
+    if not found or batch // parts > 1:
+        return
+    if parts == 1:
+        raise ConfigError(f"{found[0]} needs more than one example a step: raise train.batch_size")
+    raise ConfigError(
+        f"{' and '.join(found)}: more than one example a step is needed, and task.critic_steps={parts} divides each batch of {batch} "
+        "into parts of one: raise train.batch_size, or lower task.critic_steps"
+    )
+
+
+def _check_range(config: Experiment, task: TaskConfig, dataset: Dataset) -> None:
+    """Bytes are pixels and scaled to 0..1; numbers stay as they are. (`data.standardize` is refused by the task itself.)"""
+    why = needs_unit_interval(task, config.model, len(dataset.spec.input_shape) == 3)
+    inputs = dataset.train.inputs
+    if why is None or inputs.dtype == np.uint8 or config.data.standardize:
+        return
+    low, high = float(inputs.min()), float(inputs.max())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ConfigError(f"{why}, and the inputs of the training part are {low:g} to {high:g}: bring them to 0..1 in the data")

@@ -55,7 +55,7 @@ def start(
         assembly = assemble([resolve(config, dataset)], dataset)
         plan = assembly.plan
         origin = None if start_from is None else origin_of(start_from)
-        notes = () if origin is None else check_origin(origin, assembly.cohort, assembly.config)
+        notes = () if origin is None else check_origin(origin, assembly.cohort, assembly.config, dataset.preprocessing)
         commit, changes = git_state()
         environment: dict[str, Any] = {
             **capture(),

@@ -62,8 +62,12 @@ class Rnn(nnx.Module):
         return y if self.skip is None else y + self.skip(x[:, -self.skipped :].reshape(x.shape[0], -1))
 
     def begin(self, batch_size: int) -> tuple[Carry, ...]:
-        """The state of each layer before the first step: zeros. Raises `ConfigError` for a network that also reads backwards."""
+        """The state of each layer before the first step: zeros. Raises `ConfigError` for a network that also reads backwards, or pools."""
         self._require_one_direction()
+        if self.pool != "last":
+            raise ConfigError(
+                f"model.pool={self.pool} makes one vector of all steps, and here something is said of each step: set it to last"
+            )
         return tuple(layer.forward.initial_carry(batch_size) for layer in self.layers)
 
     def states(self, x: Array, carry: tuple[Carry, ...]) -> tuple[Array, tuple[Carry, ...]]:

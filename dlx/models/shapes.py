@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from dlx.config.teaches import MAPS
 from dlx.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ Features = int | tuple[int, ...] | Tokens
 def columns(in_features: Features, kind: str) -> int:
     """The number of values in one example, an image's pixels laid out in a row. Raises `ConfigError` for tokens."""
     if isinstance(in_features, Tokens):
-        raise ConfigError(f"model.kind={kind} needs numbers and the data has tokens: use model.kind=rnn")
+        raise ConfigError(f"model.kind={kind} needs numbers and the data has tokens: {_instead(in_features, kind, 'numbers')}")
     return in_features if isinstance(in_features, int) else math.prod(in_features)
 
 
@@ -28,7 +29,7 @@ def image(in_features: Features, kind: str) -> tuple[int, int, int]:
     if isinstance(in_features, int | Tokens) or len(in_features) != 3:
         raise ConfigError(
             f"model.kind={kind} needs images (height, width, channels) and the data has {_found(in_features)}: "
-            "use model.kind=mlp, or data of images"
+            f"{_instead(in_features, kind, 'images')}"
         )
     height, width, channels = in_features
     return height, width, channels
@@ -38,9 +39,16 @@ def series(in_features: Features, kind: str) -> tuple[int, int]:
     """The (steps, features) of a series of numbers; an image is one row of pixels after the other. Raises `ConfigError` for rows and tokens."""
     if isinstance(in_features, int | Tokens):
         raise ConfigError(
-            f"model.kind={kind} needs series (steps, features) and the data has {_found(in_features)}: use model.kind=mlp"
+            f"model.kind={kind} needs series (steps, features) and the data has {_found(in_features)}: "
+            f"{_instead(in_features, kind, 'series')}"
         )
     return in_features[0], math.prod(in_features[1:])
+
+
+def _instead(in_features: Features, kind: str, wanted: str) -> str:
+    """What to do about it. A model that maps inputs to outputs can be another one; what else is learned suits few."""
+    other = f"model.kind={'rnn' if isinstance(in_features, Tokens) else 'mlp'}, or " if kind in MAPS else ""
+    return f"use {other}data of {wanted}"
 
 
 def _found(in_features: Features) -> str:

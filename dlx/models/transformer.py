@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.nn.initializers import glorot_uniform, normal
 
 from dlx.config.translation_model import Transformer as TransformerConfig
-from dlx.errors import ConfigError
+from dlx.errors import ConfigError, UsageError
 from dlx.models.shapes import Features
 from dlx.models.translator import first, tokens
 from dlx.nn import Dropout, Embed
@@ -65,7 +65,12 @@ class Transformer(nnx.Module):
         return self._logits(self._layers(source, given))
 
     def begin(self, source: Read, length: int) -> tuple[Memory, ...]:
-        """Room for the keys and values of `length` tokens, by layer."""
+        """Room for the keys and values of `length` tokens, by layer. Raises `UsageError` for more than there are places."""
+        if self.target.places is not None and length > self.target.places.num_embeddings:
+            raise UsageError(
+                f"a text of {length} tokens is asked for, and this network knows {self.target.places.num_embeddings} places "
+                "(model.learned_positions): lower --length"
+            )
 
         def room(x: Array) -> Array:
             return jnp.zeros((x.shape[0], length, *x.shape[2:]), x.dtype)

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from dlx.evaluation.gallery.pictures import HeatMap, Images, Lines, Scatter, Texts
-from dlx.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SMALL, VERMILLION, new_axes, new_figure, short, style
+from dlx.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SMALL, VERMILLION, new_axes, short, style
 from dlx.report.tables import grid
 from dlx.report.terminal_picture import Pictures, can_show
 
@@ -82,8 +82,8 @@ def _lines(picture: Lines) -> Figure:
     figure, axes = new_axes(7.2, 3.2)
     for (name, values), color in zip(picture.series.items(), COLORS, strict=False):
         axes.plot(picture.x, values, color=color, lw=1.2, label=short(name))
-    axes.set_xlabel(picture.x_name, fontsize=10)
-    axes.set_ylabel(picture.y_name, fontsize=10)
+    axes.set_xlabel(short(picture.x_name), fontsize=10)
+    axes.set_ylabel(short(picture.y_name), fontsize=10)
     axes.legend(fontsize=SMALL, frameon=False)
     return figure
 
@@ -94,22 +94,4 @@ def _scatter(picture: Scatter) -> Figure:
         chosen = picture.points[picture.groups == group]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=6, lw=0, color=COLORS[group % len(COLORS)], label=short(name, 16))
     axes.legend(fontsize=SMALL, frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def grid_figure(images: Images) -> Figure:
-    """The grid with the names of its rows and columns, for a file."""
-    rows, columns, height, width, _ = images.grid.shape
-    whole = pixels(images)
-    figure = new_figure(1.4 + min(10.0, columns * 0.62), 0.8 + min(10.0, rows * 0.62 * height / width))
-    axes = figure.add_subplot()
-    axes.imshow(whole if whole.shape[-1] == 3 else whole[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.spines[:].set_visible(False)
-    axes.set_xticks(
-        [(at + 0.5) * (width + GAP) - GAP for at in range(len(images.column_names))], images.column_names, fontsize=SMALL
-    )
-    axes.set_yticks(
-        [(at + 0.5) * (height + GAP) - GAP for at in range(len(images.row_names))], images.row_names, fontsize=SMALL
-    )
-    axes.tick_params(length=0)
     return figure

@@ -8,7 +8,9 @@ from dlx.config import Experiment
 from dlx.config.adversarial_task import Adversarial as AdversarialConfig
 from dlx.data import Spec
 from dlx.data.augment import augment
+from dlx.errors import ConfigError
 from dlx.models.noise_gan import NoiseGan
+from dlx.tasks.made_images import SCORES
 from dlx.tasks.noise_rivals import NoiseRivals
 from dlx.tasks.rivals import Player
 from dlx.tasks.state import Batch, Key, Sums
@@ -19,11 +21,17 @@ class Adversarial(NoiseRivals):
 
     def __init__(self, config: AdversarialConfig, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
         super().__init__(config, spec, spec.outputs if config.conditional else 0, total_steps, steps_per_epoch)
+        self.scores = {**SCORES, "code_accuracy": True}
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
-        """Raises `ConfigError` for a network without a generator of noise and a critic."""
+        """Raises `ConfigError` for a network without a generator of noise and a critic, and for a monitor that it does not have."""
         del example
         self.network.check_can(NoiseGan, config, params, rest, key)
+        codes, monitor = vars(config.model).get("codes"), config.train.monitor
+        if monitor is not None and monitor.endswith("code_accuracy") and (codes is None or not codes.categorical):
+            raise ConfigError(
+                f"{monitor} is of categorical codes, and this network has none: set model.codes.categorical, or choose another metric"
+            )
 
     def play(
         self, config: Experiment, player: Player, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool

@@ -1,4 +1,4 @@
-"""What a generator of images is asked for: its noise, its classes, the way between samples."""
+"""What a network that makes images is asked for: its classes; and of a generator its noise, the way between samples."""
 
 import jax
 import jax.numpy as jnp

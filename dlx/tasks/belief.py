@@ -10,7 +10,7 @@ import optax
 
 from dlx.config import Experiment, energy_model
 from dlx.config.energy_task import Belief
-from dlx.config.schedule import ScheduleFree
+from dlx.config.schedule import ReduceOnPlateau, ScheduleFree
 from dlx.data import Spec
 from dlx.data.augment import augment
 from dlx.errors import ConfigError
@@ -39,7 +39,7 @@ class GreedyPretraining(Descent, Examined):
         self.running_scores = ("layers", "reconstruction", "free_energy", "loss")
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
-        """Raises `ConfigError` for too few steps, and for averages that would mix layers."""
+        """Raises `ConfigError` for too few steps, for averages that would mix layers, and for what waits for scores to improve."""
         del params, rest, example, key
         check_optimizer(config)
         if self._share(config) < 1:
@@ -51,6 +51,11 @@ class GreedyPretraining(Descent, Examined):
             raise ConfigError(
                 "task.kind=belief learns one layer after the other, and averaged weights would lag behind: "
                 "set averaging.kind=none, and another schedule than schedule-free"
+            )
+        if isinstance(config.schedule, ReduceOnPlateau) or config.train.patience is not None:
+            raise ConfigError(
+                "task.kind=belief has scores of one layer after the other, which cannot tell by each other that nothing improves: "
+                "set another schedule than reduce-on-plateau, and train.patience=null"
             )
 
     def memory(self, config: Experiment, batch_size: int) -> jax.Array:

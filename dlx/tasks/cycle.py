@@ -29,7 +29,7 @@ class Cycle(Rivals):
             raise ConfigError("task.kind=cycle needs images of two kinds: use data.kind=unpaired-images")
         super().__init__(Network(in_features(spec), 0), config, total_steps, steps_per_epoch)
         self.loss = config.loss
-        self.scores = {**SCORES, "cycle": False}
+        self.scores = {**SCORES, "cycle": False, "identity": False}
         self.running_scores = ("cycle", "diversity", "loss")
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
@@ -92,7 +92,8 @@ class Cycle(Rivals):
 
     def warnings(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """What goes wrong, by a name for each kind of trouble."""
-        return troubles(self.loss, metrics)
+        softer = ", or use task.loss.kind=least-squares" if self.loss.kind == "standard" else ""
+        return troubles(self.loss, metrics, f"lower task.critic_lr_ratio{softer}", "lower optimizer.lr, or raise task.cycle")
 
 
 def _both(model: CycleGan, task: CycleConfig, x: jax.Array, player: Player) -> Sums:

@@ -1,4 +1,4 @@
-"""_Writing a sequence token by token: greedily, by chance, or with several hypotheses at once (beam search).
+"""Writing a sequence token by token: greedily, by chance, or with several hypotheses at once (beam search).
 
 A network is a function `step(state, token (n,), place ()) -> (state, logits (n, v))` and a state, a tree of arrays (n, ...).
 Sequences end with END, and have PAD behind it; PAD and BEGIN are never written. The loops end when all sequences have.

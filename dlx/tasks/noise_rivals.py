@@ -82,7 +82,7 @@ class NoiseRivals(Rivals):
             value = jnp.mean(of_generator(loss, of_fake))
             apart = compared(widened(real), fake, jnp.ones(len(real)))
             means = {"generator_loss": value, **jax.tree.map(jnp.mean, apart)}
-            if codes is not None:
+            if codes is not None and codes.categorical:
                 means["code_accuracy"] = jnp.mean(right)
         return value + extra, (rest, means)
 
@@ -111,7 +111,8 @@ class NoiseRivals(Rivals):
         }
         each |= {"critic_loss": of_critic(loss, of_real, of_fake), "generator_loss": of_generator(loss, of_fake)}
         each["loss"] = each["critic_loss"] + each["generator_loss"]
-        if vars(config.model).get("codes") is not None:
+        codes = vars(config.model).get("codes")
+        if codes is not None and codes.categorical:
             each["code_accuracy"] = right
         return state.memory + 1, each
 
@@ -141,7 +142,7 @@ class NoiseRivals(Rivals):
         return images.reshape(asked.count, asked.steps, *images.shape[1:]) if asked.steps else images
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """`frechet_pixels` of a part of the data; losses, `critic_accuracy` and `diversity` always."""
+        """`frechet_pixels` of a part of the data; losses, `critic_accuracy` and `diversity` always; `code_accuracy` of categorical codes."""
         return image_metrics(sums)
 
     def warnings(self, metrics: Mapping[str, float]) -> dict[str, str]:

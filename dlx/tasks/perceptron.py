@@ -53,8 +53,13 @@ class PerceptronLearning(Supervised):
     """Learning by the rule, which has nothing more to learn where it makes no error any more."""
 
     def conclusion(self, metrics: Mapping[str, float], epochs: float) -> str:
-        """What came of so many epochs, by the errors since the evaluation before the last one."""
-        errors = metrics["train/errors"]
-        if not errors:
-            return "converged: the training part is separated, without an error since the evaluation before the last"
-        return f"not separable by this rule within {epochs:g} epochs: {errors:,.0f} errors since the evaluation before the last"
+        """What came of so many epochs, by the errors since the evaluation before the last one, which was `train/epochs` ago."""
+        errors, since = metrics["train/errors"], metrics["train/epochs"]
+        if errors:
+            return f"not separable by this rule within {epochs:g} epochs: {errors:,.0f} errors since the evaluation before the last"
+        if since < 1:
+            return (
+                f"no error in the last {since:.2g} epochs, too few to tell whether it has converged: set train.evaluate_every to an "
+                "epoch or more, and train.duration to a multiple of it"
+            )
+        return f"converged: no error in the last {since:g} epochs, since the evaluation before the last"

@@ -118,13 +118,25 @@ class SequenceToSequence(Descent, Examined):
         return self._written(config, state, inputs, key)
 
     def generate(self, config: Experiment, state: LearnerState, key: Key, asked: Asked) -> jax.Array:
-        """Sequences (count, length) of one source, `asked.prompt` (tokens,). Temperature 0 writes the best one, as `predict` does."""
+        """Sequences (count, length) of one source, `asked.prompt` (tokens,). Temperature 0 writes the best one, as `predict` does.
+
+        Raises `UsageError` without a prompt, for one longer than all that training read, and for what the best sequence leaves open.
+        """
         if not self.reads_tokens:
-            raise UsageError("a network that describes images needs an image: `dlx predict` and `dlx evaluate` give it some")
+            raise UsageError("a network that describes images needs an image: `dlx evaluate` gives it some")
         if asked.prompt is None:
             raise UsageError("a translator needs something to translate: give it a prompt")
+        if asked.temperature == 0 and (asked.count > 1 or asked.top_k is not None):
+            raise UsageError(
+                "at temperature 0 nothing is drawn, and there is one best sequence: set --temperature above 0, or leave out "
+                "--top-k and the count"
+            )
         room = self.source_length
-        words = [int(token) for token in asked.prompt if token not in (PAD, END)][: room - 1]
+        words = [int(token) for token in asked.prompt if token not in (PAD, END)]
+        if len(words) >= room:
+            raise UsageError(
+                f"the prompt has {len(words)} tokens, and this network has learned to read at most {room - 1}: give it a shorter one"
+            )
         source = np.full((asked.count, room), PAD, np.int32)
         source[:, : len(words) + 1] = [*words, END]
         length = asked.length or self.length

@@ -15,7 +15,6 @@ from jax.custom_batching import custom_vmap
 
 LENGTHS: Final = 4
 """Different ones at most: each is compiled for itself."""
-_RATIO: Final = 1.5
 _LEAST: Final = 12
 """Below this there is little to save."""
 

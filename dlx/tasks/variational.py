@@ -20,6 +20,7 @@ from dlx.data.augment import augment
 from dlx.errors import UsageError
 from dlx.models.variational import VariationalAutoencoder
 from dlx.optim import penalty
+from dlx.tasks.asked_noise import asked_classes
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
 from dlx.tasks.reconstruction import check_unit_interval
@@ -84,7 +85,7 @@ class VariationalInference(Descent, Examined):
         """Means and log-variances (b, code) of the codes of inputs (b, ...), told the classes (b,) if there are any."""
         told, seen = self._told(classes), narrowed(config, inputs)
         (mean, log_variance), _ = self.network.using(
-            config, state.params, state.rest, key, lambda m: _encode(m, seen, told), train=False
+            config, state.params, state.rest, key, lambda m: m.encode(seen, told), train=False
         )
         return widened(mean), widened(log_variance)
 
@@ -93,7 +94,7 @@ class VariationalInference(Descent, Examined):
     ) -> jax.Array:
         """The means (b, ...) of p(x | z): of pixels their probabilities."""
         told, seen = self._told(classes), narrowed(config, codes)
-        said, _ = self.network.using(config, state.params, state.rest, key, lambda m: _decode(m, seen, told), train=False)
+        said, _ = self.network.using(config, state.params, state.rest, key, lambda m: m.decode(seen, told), train=False)
         said = widened(said)
         return jax.nn.sigmoid(said) if isinstance(_task(config).likelihood, kinds.Bernoulli) else said
 
@@ -108,17 +109,11 @@ class VariationalInference(Descent, Examined):
 
         Classes that were not asked for come in turn. Raises `UsageError` for what a vae cannot be asked.
         """
-        if asked.length or asked.prompt is not None or asked.top_k is not None:
-            raise UsageError("a vae makes images, not tokens: leave out length, prompt and top-k")
+        classes = asked_classes(asked, self.classes)
         if len(self.shape) != 3:
             raise UsageError(f"this vae makes arrays of shape {self.shape}, which are no images")
-        if asked.classes is not None and not self.classes:
-            raise UsageError("this vae was not told classes: leave them out, or train one with task.conditional=true")
-        if asked.classes is not None and asked.classes.max(initial=0) >= self.classes:
-            raise UsageError(f"class {asked.classes.max()} is asked for, and there are {self.classes}, from 0 on")
         count = asked.count + 1 if asked.steps else asked.count
         codes = asked.temperature * jax.random.normal(key, (count, self._code(config, state, key)), jnp.float32)
-        classes = np.arange(asked.count) % max(self.classes, 1) if asked.classes is None else asked.classes
         if asked.steps:
             codes = between(codes, asked.steps)  # (count, steps, code)
             classes = np.repeat(classes, asked.steps)
@@ -133,11 +128,11 @@ class VariationalInference(Descent, Examined):
         x = binarized(task.likelihood, batch.inputs, pixels)
 
         def through(model: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-            mean, log_variance = (widened(each) for each in _encode(model, narrowed(config, x), told))
+            mean, log_variance = (widened(each) for each in model.encode(narrowed(config, x), told))
             # Always float32: in another type the same key gives other numbers.
             drawn = jax.random.normal(noise, mean.shape, jnp.float32).astype(mean.dtype)
             code = mean + jnp.exp(0.5 * log_variance) * drawn
-            return widened(_decode(model, narrowed(config, code), told)), mean, log_variance
+            return widened(model.decode(narrowed(config, code), told)), mean, log_variance
 
         (said, mean, log_variance), rest = self.network.using(config, params, rest, other, through, train=train)
         missed, kl = surprise(task.likelihood, x, said), divergence(mean, log_variance)
@@ -190,14 +185,6 @@ def _drawn(x: jax.Array, key: Key) -> jax.Array:
     words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
     return (halves.astype(x.dtype) < x * 65536).astype(x.dtype)
-
-
-def _encode(model: Any, x: jax.Array, told: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    return model.encode(x, told)
-
-
-def _decode(model: Any, code: jax.Array, told: jax.Array | None) -> jax.Array:
-    return model.decode(code, told)
 
 
 def _task(config: Experiment) -> kinds.Variational:

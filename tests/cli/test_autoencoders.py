@@ -41,6 +41,10 @@ def test_an_encoder_starts_a_classifier(dlx):
     fresh = dlx("train", *AUTOENCODER, "--start-from", "classifier", "--name", "code", "--resume", "auto")
     assert fresh.code == 78
     assert f"run {run} (code) began with fresh weights: leave out --start-from" in fresh.err
+    assert dlx("runs", "rm", "code", "--yes").code == 0
+    kept = dlx("train", *words, "--start-from", "code", "--name", "classifier", "--resume", "auto")
+    assert kept.code == 0, kept.err  # it goes on without the run that it began with
+    assert dlx("train", *words, "--start-from", "code", "--name", "another", "--resume", "auto").code == 2
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,7 @@ def test_an_encoder_starts_a_classifier(dlx):
     [
         (("--resume", "latest", "--start-from", "x"), "leave out --start-from"),
         (("--dry-run", "--start-from", "x"), "leave out --start-from"),
+        (("--resume", "auto", "--name", "x", "--start-from", "latest"), "name the run by its id or its name"),
         (("--start-from", "nobody"), "has no runs yet"),
     ],
 )

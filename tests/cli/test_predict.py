@@ -4,11 +4,18 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
+from dlx.config.series_data import Series
+from dlx.errors import UsageError
+from dlx.evaluation.predict import predict
+from dlx.tasks import Supervised
 
 
 @pytest.fixture
@@ -162,3 +169,11 @@ def test_images_of_another_size_are_told(dlx, trained):
     for name, size in (("a.png", (8, 8)), ("b.png", (20, 30))):
         Image.new("L", size).save(f"new/{name}")
     assert "1 image of another size than training's" in dlx("predict", "digits", "--data", "new").err
+
+
+def test_a_series_leaves_no_row_out():
+    """Its windows would skip over the gap."""
+    config = SimpleNamespace(data=Series.model_construct())
+    series = SimpleNamespace(task=object.__new__(Supervised), config=config)
+    with pytest.raises(UsageError, match="--on-bad skip: a series is read whole"):
+        next(predict(cast(Any, series), "new.csv", on_bad="skip"))

@@ -10,6 +10,10 @@ import pytest
 from PIL import Image
 
 from dlx.cli.app import main
+from dlx.data import Order
+from dlx.evaluation.evaluate import evaluate, judge
+from dlx.experiment.restore import restore
+from dlx.store import find_run, open_store
 
 VAE = (
     "task={kind: vae}",
@@ -96,6 +100,7 @@ def test_text_goes_on_from_a_prompt_to_stdout_or_a_file(dlx):
         (["vae", "--out", "x.jpg"], "the ending says what to write: .png, .txt, .npz"),
         (["writer", "--interpolate", "3"], "--interpolate: this network makes text"),
         (["writer", "--prompt", ""], "holds no token"),
+        (["writer", "--class", "a"], "--class a: this network makes text, and is told no class"),
         (["writer", "--out", "x.png"], "makes text: name a .txt"),
         (["nobody"], "no run"),
     ],
@@ -105,6 +110,72 @@ def test_what_cannot_be_made_is_one_sentence_and_leaves_no_file(dlx, words, said
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert said in result.err
     assert not list(Path.cwd().glob("x.*"))
+
+
+@pytest.mark.usefixtures("generative")
+def test_a_file_of_another_kind_is_not_replaced_and_that_is_said_before_anything_is_made(dlx, monkeypatch):
+    monkeypatch.setattr("dlx.evaluation.sample.drawn", None)
+    for ending in ("png", "npz"):
+        Path(f"mine.{ending}").write_text("a page")
+        result = dlx("sample", "vae", "--out", f"mine.{ending}")
+        assert (result.code, Path(f"mine.{ending}").read_text()) == (2, "a page")
+        assert f"is there and is no {ending.upper()} file" in result.err
+    Path("folder.png").mkdir()
+    assert dlx("sample", "vae", "--out", "folder.png").code == 73
+
+
+@pytest.mark.usefixtures("generative")
+@pytest.mark.parametrize("run", ["vae", "writer"])
+def test_what_has_no_answer_for_each_example_is_neither_predicted_with_nor_exported(dlx, run):
+    for words in (
+        ["predict", run, "--data", "text.txt", "--out", "x.csv"],
+        ["export", run, "--format", "safetensors", "--out", "x"],
+    ):
+        result = dlx(*words)
+        assert (result.code, result.err.count("\n")) == (2, 1), result.err
+        assert "has no answer for each example (its task is" in result.err
+    assert not list(Path.cwd().glob("x*"))
+
+
+@pytest.mark.usefixtures("generative")
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [("writer", "makes no images out of noise (its task is language)"), ("vae", "does not tell classes")],
+)
+def test_a_judge_is_looked_at_before_the_evaluation(dlx, monkeypatch, run, said):
+    monkeypatch.setattr("dlx.evaluation.evaluate.judge", None)
+    result = dlx("evaluate", run, "--judge", "vae")
+    assert result.code == 2
+    assert said in result.err
+
+
+@pytest.mark.usefixtures("generative")
+def test_new_text_is_read_as_a_part_is():
+    """Each window is read on from the one before it."""
+    with open_store(None, create=False) as store:
+        trained = restore(find_run(store, "writer"), store)
+    own = judge(trained, split="test")
+    tokens = trained.preparation.target_tokenizer
+    assert tokens is not None
+    Path("test.txt").write_text(tokens.decode([own.part.inputs[0, 0], *own.part.targets[own.part.targets > 0]]))
+    new = judge(trained, data="test.txt")
+    np.testing.assert_array_equal(new.part.inputs, own.part.inputs)
+    assert new.order == own.order == Order("streams")
+
+
+@pytest.mark.usefixtures("generative")
+def test_pictures_are_made_where_they_are_shown_and_cost_no_scores(monkeypatch):
+    def broken(*_):
+        raise ValueError("no picture")
+
+    monkeypatch.setattr("dlx.evaluation.evaluate.pictures_of", broken)
+    with open_store(None, create=False) as store:
+        trained = restore(find_run(store, "vae"), store)
+    judged = judge(trained)
+    plain, shown = (evaluate(trained, judged, resamples=0, gallery=gallery) for gallery in (False, True))
+    assert plain.warnings == ()
+    assert shown.scores == plain.scores
+    assert "there are no pictures of what the network makes and sees: ValueError: no picture" in shown.warnings[0]
 
 
 @pytest.mark.usefixtures("trained")

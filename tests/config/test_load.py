@@ -87,6 +87,27 @@ def test_a_mistake_of_the_command_line_is_told_as_such():
     assert complaint(GOOD, "optimizer.lr=-1").startswith("override: optimizer.lr: is -1")
 
 
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        (
+            {"task": {"kind": "seq2seq"}, "data": {"kind": "text", "path": "a.txt"}, "model": {"kind": "encoder-decoder"}},
+            "set task.kind=language",
+        ),
+        ({"task": {"kind": "vae", "likelihood": {"kind": "gaussian"}}, "model": {"kind": "vae"}}, "or lower f_min"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(tree, said):
+    with pytest.raises(ConfigError, match=said):
+        load_experiment({"data": {"kind": "digits"}, "optimizer": {"kind": "polyak_sgd"}} | tree)
+
+
+def test_polyak_sgd_may_learn_a_density_whose_least_loss_is_known():
+    task = {"kind": "vae", "likelihood": {"kind": "gaussian"}}
+    tree = {"task": task, "data": {"kind": "digits"}, "model": {"kind": "vae"}}
+    assert load_experiment(tree | {"optimizer": {"kind": "polyak_sgd", "f_min": -100.0}})
+
+
 def test_options_that_do_not_go_together_are_refused():
     assert "set train.batch_size=full" in complaint(GOOD, "optimizer.kind=lbfgs")
     assert "set schedule.kind=constant" in complaint(GOOD, "optimizer.kind=rprop", "schedule.kind=cosine")

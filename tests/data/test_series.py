@@ -10,6 +10,7 @@ import pytest
 
 from dlx.config.series_data import Series
 from dlx.data import Dataset, Part, Preparation, load, read_labelled, stream
+from dlx.data.series_rows import read_series
 from dlx.errors import ConfigError, DataError
 from dlx.evaluation.forecasts import forecasts, season_ago
 
@@ -129,6 +130,28 @@ def test_times_in_several_columns_and_of_other_formats(loaded):
         np.testing.assert_array_equal(dataset.test.inputs, together.test.inputs)
 
 
+@pytest.mark.parametrize(
+    ("frequency", "written", "season"),
+    [("MS", "%d/%m/%Y", 12), ("MS", "%m/%d/%Y", 12), ("D", "%d/%m/%Y", 7), ("D", "%m/%d/%Y", 7)],
+)
+def test_of_day_first_and_month_first_the_more_even_one_is_taken_and_told(tmp_path, frequency, written, season):
+    times = pd.date_range("2024-01-01", periods=36 if frequency == "MS" else 12, freq=frequency)
+    frame = pd.DataFrame({"time": times.strftime(written), "load": 1.0})
+    frame.iloc[::-1].to_csv(tmp_path / "load.csv", index=False)
+    rows = read_series(tmp_path / "load.csv", "time", ["load"], [""])
+    assert rows.times.tz_localize(None).tolist() == times.tolist()
+    assert rows.season == season
+    [said] = [sentence for sentence in rows.report if "day first or month first" in sentence]
+    last = times[-1]
+    assert f"'time' may be day first or month first: {last.strftime(written)!r} is taken for {last:%Y-%m-%d} and not" in said
+
+
+def test_days_that_are_no_months_say_what_is_first(tmp_path):
+    pd.DataFrame({"time": ["1/12/2024", "1/13/2024"], "load": 1.0}).to_csv(tmp_path / "load.csv", index=False)
+    rows = read_series(tmp_path / "load.csv", "time", ["load"], [""])
+    assert (rows.times.tolist()[-1].day, rows.report) == (13, ())
+
+
 def test_the_limit_keeps_the_latest_training_windows(loaded):
     np.testing.assert_array_equal(rows_of(loaded(table(), limit=10).train.targets[:, 0]), np.arange(50, 60))
 
@@ -139,6 +162,7 @@ def test_the_limit_keeps_the_latest_training_windows(loaded):
         ({}, {"target": "lode"}, "no column 'lode': did you mean 'load'"),
         ({"load": ["much"] + ["1"] * 99}, {}, r"no numbers, such as 'much' \(1 in all\)"),
         ({"time": ["soon"] * 100}, {}, r"no times, such as 'soon' \(100 in all\)"),
+        ({"time": range(1704067200, 1704067300)}, {}, "such as '1704067200' .*: write them as 2024-01-31 13:00"),
         ({"load": [3.0] * 100}, {}, "nothing to learn"),
         ({}, {"window": 60}, "train part has 60 of 100 rows"),
         ({}, {"horizon": 21}, "validation part has 20 of 100 rows"),

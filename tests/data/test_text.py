@@ -64,6 +64,15 @@ def test_no_word_is_cut_in_two(tmp_path, line, expected):
     assert decoded(dataset, np.array([first])) in expected.split()
 
 
+def test_a_part_is_not_lost_to_begin_with_a_whole_line(tmp_path):
+    path = write(tmp_path / "a.txt", "a b " * 250 + "\nc d e f g\n")
+    dataset = load(Text(path=path, unit="word", validation=0, test=0.5))
+    assert decoded(dataset, dataset.train.inputs).count("b") == 126
+    path = write(tmp_path / "b.txt", "a b\n" * 250)
+    dataset = load(Text(path=path, unit="word", validation=0, test=0.499))
+    assert decoded(dataset, dataset.train.inputs) == "a b\n" * 125 + "a b"
+
+
 def test_only_the_training_part_decides_the_vocabulary(tmp_path):
     path = write(tmp_path / "a.txt", "a" * 81 + "b" * 9 + "c" * 10)
     dataset = load(Text(path=path, validation=0.1, test=0.1))
@@ -93,6 +102,13 @@ def test_files_named_by_part_are_the_parts(tmp_path, kind):
     if kind == "folder":
         with pytest.raises(DataError, match=r"holds x.train.txt and y.train.txt, both for train"):
             load(Text(path=str(path)))
+
+
+def test_an_archive_of_nothing_is_no_text(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w"):
+        pass
+    with pytest.raises(DataError, match="holds nothing and no file called train"):
+        load(Text(path=str(tmp_path / "x.zip")))
 
 
 def test_missing_parts_are_cut_from_the_training_text(tmp_path):

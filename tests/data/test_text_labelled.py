@@ -116,6 +116,33 @@ def test_part_folders_are_the_parts(tmp_path):
     assert (len(part), notes) == (6, ("of the parts only test is used",))
 
 
+def test_two_folders_for_one_part_are_one_too_many(tmp_path):
+    for folder in ("train1", "train2", "test", ".train"):
+        write(tmp_path / folder / "pos" / "1.txt", "a")
+    with pytest.raises(DataError, match="holds train1 and train2, both for train"):
+        load(LabelledText(path=str(tmp_path)))
+
+
+def test_a_training_part_alone_has_nothing_to_be_judged_by(tmp_path, learned):
+    _, preparation, config = learned
+    write(tmp_path / "new" / "train" / "pos" / "1.txt", "a")
+    with pytest.raises(DataError, match="holds train and no folder called test: name the folder"):
+        read_labelled(preparation, str(tmp_path / "new"), config)
+
+
+def test_a_class_that_the_test_part_does_not_have_is_told(tmp_path):
+    for part, labels in {"train": ("neg", "pos", "unsup"), "test": ("neg", "pos")}.items():
+        for label in labels:
+            for number in range(4):
+                write(tmp_path / part / label / f"{number}.txt", "a film")
+    dataset = load(LabelledText(path=str(tmp_path), validation=0))
+    assert "texts by class (train, test): neg 4, 4; pos 4, 4; unsup 4, 0" in dataset.report
+    assert any("no text of the test part is of unsup, which is a class of the training part" in said for said in dataset.report)
+    files = {"neg": "neg", "pos": "pos"}
+    config = LabelledText(path=str(tmp_path / "train"), test_path=str(tmp_path / "test"), files=files, validation=0)
+    assert load(config).report[-1] == "texts by class (train, test): neg 4, 4; pos 4, 4"
+
+
 def test_texts_without_words_or_class_are_left_out_and_told(tmp_path):
     path = as_json(tmp_path / "a.jsonl", ["a", " ", "b", "c", "a"], ["x", "x", "y", None, "y"])
     dataset = load(LabelledText(path=str(path), validation=0, test=0, min_frequency=1))
@@ -232,6 +259,14 @@ def test_lines_that_cannot_be_used_are_left_out_or_end_the_stream(tmp_path, lear
     assert [row.why for row in chunk.bad][1:] == ["it has no text in the field 'text'", "it is not UTF-8 text"]
     with pytest.raises(DataError, match=r"new.jsonl, line 2: the line is not JSON"):
         list(stream(preparation, str(path), config))
+
+
+def test_a_file_of_a_folder_that_cannot_be_used_is_a_file(tmp_path, learned):
+    _, preparation, config = learned
+    write(tmp_path / "new" / "a.txt", "good")
+    (tmp_path / "new" / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"new, file 2: b.txt"):
+        list(stream(preparation, str(tmp_path / "new"), config))
 
 
 def test_a_text_without_any_token_is_unknown_and_not_empty(tmp_path, learned):

@@ -103,6 +103,22 @@ def test_a_sentence_with_several_translations_is_in_one_part_only(tmp_path):
     assert [len(part) for part in (short.train, short.validation, short.test)] == [10, 32, 40]
 
 
+def test_sentences_that_are_one_to_the_network_are_in_one_part(tmp_path):
+    pairs = [(("Go {}  now.", "GO {} NOW.", "go {} now. ")[n % 3].format(n // 3), f"t{n}") for n in range(120)]
+    dataset = load(TextPairs(path=tabs(tmp_path / "a.txt", pairs), validation=0, test=0.3, min_frequency=1))
+    train, test = (part.inputs.tolist() for part in (dataset.train, dataset.test))
+    assert test
+    assert not {*map(tuple, train)} & {*map(tuple, test)}
+    assert all(row[1] == UNKNOWN for row in test), "the number of each sentence is in no training pair"
+
+
+@pytest.mark.parametrize("unit", ["word", "character"])
+def test_a_pair_that_is_left_out_has_nothing_in_a_vocabulary(tmp_path, unit):
+    path = tabs(tmp_path / "a.txt", [("a b", "x y"), ("c c c c c c c", "z"), ("b a", "y x")])
+    dataset = load(TextPairs(path=path, unit=unit, validation=0, test=0, min_frequency=1, length=4))
+    assert (dataset.spec.tokens, dataset.spec.outputs, len(dataset.train)) == ((6, 6, 2) if unit == "word" else (7, 7, 2))
+
+
 def test_batches_are_of_similar_lengths(tmp_path):
     dataset = load(TextPairs(path=tabs(tmp_path / "a.txt"), validation=0, test=0))
     both = (dataset.train.inputs != PAD).sum(axis=1) + (dataset.train.targets != PAD).sum(axis=1)
@@ -129,8 +145,8 @@ def test_new_pairs_are_judged(tmp_path):
 
 
 def test_what_are_no_pairs_is_told(tmp_path):
-    (tmp_path / "a.txt").write_text("one\tune\nalone\n")
-    with pytest.raises(DataError, match=r"a.txt, line 2 has 1 columns and data.columns=\[0, 1\]: put a tab between the two"):
+    (tmp_path / "a.txt").write_text("one\tune\n\n \nalone\n")
+    with pytest.raises(DataError, match=r"a.txt, line 4 has 1 columns and data.columns=\[0, 1\]: put a tab between the two"):
         load(TextPairs(path=str(tmp_path / "a.txt")))
     with pytest.raises(DataError, match="has no sentence with a translation"):
         load(TextPairs(path=tabs(tmp_path / "b.txt", [(" ", "a")])))

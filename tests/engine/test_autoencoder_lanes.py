@@ -1,12 +1,17 @@
 """Autoencoders as lanes: they agree with single runs, and resume exactly in the middle of an epoch and of the KL's warm-up."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from dlx import engine
 from dlx.config import load_experiment
+from dlx.data import SHUFFLED
+from dlx.experiment import assemble as assembling
 
 spec = importlib.util.spec_from_file_location("driving", Path(__file__).with_name("driving.py"))
 driving = importlib.util.module_from_spec(spec)
@@ -42,6 +47,28 @@ def test_lanes_agree_with_single_runs(cohort, images, kind):
         for a, b in zip(lane(together.lanes.learner, index), lane(alone.lanes.learner, 0), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(together.best_value[index], alone.best_value[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_each_batch_of_an_evaluation_has_its_own_noise_and_the_same_wherever_it_is_scored(cohort, images, monkeypatch, kind):
+    """Here 20 examples in batches of 8: at once, in a call each, and one example at a time for `dlx evaluate`."""
+    monkeypatch.setattr(assembling, "EXAMINED", 8)
+    monkeypatch.setattr(assembling, "STREAMED_CHUNK_BYTES", 1)
+    monkeypatch.setattr(importlib.import_module("dlx.engine.examine"), "EXAMINED", 8)
+    whole = cohort([config(kind, 0)], images, stream=False)
+    _, progress = drain(whole.cohort.start())
+    parted = cohort([config(kind, 0)], images, stream=True)
+    assert parted.program.shapes.eval_batches == 1 < whole.program.shapes.eval_batches
+    scored = [each.program.evaluate(progress.best, "validation")[0]["loss"] for each in (whole, parted)]
+    learner = jax.tree.map(lambda x: x[0], progress.best)
+
+    def examined(part):
+        found = engine.examine(whole.task, whole.config, learner, images.scaling, part, SHUFFLED)
+        return found.sums(np.eye(len(part)))["loss"]
+
+    np.testing.assert_allclose([*scored, examined(images.validation).sum()], scored[0], rtol=1e-5)
+    twice = examined(images.validation.take(np.tile(np.arange(8), 2)))
+    assert (np.abs(twice[:8] - twice[8:]) > 1e-5 * np.abs(twice[:8])).any()
 
 
 def test_a_vae_resumes_exactly_in_the_middle_of_its_warmup(cohort, images, tmp_path):

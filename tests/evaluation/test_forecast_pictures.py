@@ -1,11 +1,13 @@
 """Pictures of forecasts show what was said and what came, in the data's own units."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from dlx.config.series_data import Series
 from dlx.data import Part
 from dlx.evaluation.gallery.forecast import MOST, pictures
 from dlx.evaluation.gallery.pictures import Lines
@@ -20,6 +22,7 @@ class Forecaster:
 
     preprocessing: dict[str, Any]
     horizon: int = 1
+    config: Any = None
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
         return np.repeat(inputs[:, -1, :1] + 0.5, self.horizon, axis=1)
@@ -41,6 +44,19 @@ def test_one_row_ahead_the_last_rows_are_shown() -> None:
     np.testing.assert_array_equal(picture.series["forecast"], part.inputs[-MOST:, -1, 0] + 0.5)
     assert "RMSE 0.5" in picture.caption
     assert picture.y_name == "load"
+
+
+def test_windows_that_are_rows_apart_are_drawn_so() -> None:
+    _, part = drawn(1)
+    trained = Forecaster({"series": {"features": ["load"], "season": 3}})
+    trained.config = SimpleNamespace(data=Series(path="x.csv", time="t", target="load", stride=4))
+    (picture,) = pictures(cast("Trained", trained), part.take(np.arange(0, 300, 4)))
+    assert isinstance(picture, Lines)
+    assert picture.x.tolist() == list(range(0, 300, 4))
+    assert picture.caption.startswith("75 rows at the end, 4 apart, each predicted from the 6 rows before it")
+    (picture,) = pictures(cast("Trained", trained), part)  # of a new file every window is judged
+    assert isinstance(picture, Lines)
+    assert picture.x.tolist() == list(range(MOST))
 
 
 def test_several_rows_ahead_windows_are_shown_and_the_error_by_distance() -> None:

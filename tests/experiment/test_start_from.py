@@ -1,17 +1,21 @@
 """Beginning with the weights of another run: what agrees is taken, in every lane; the record says so, and resuming needs it no more."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 
 from dlx.config import load_experiment, parse_override
-from dlx.engine import named_leaves, read_named_weights
+from dlx.engine import named_leaves, read_named_weights, save_lanes
 from dlx.errors import ConfigError, DataError, MissingInputError, Status
 from dlx.events import Decision, Evaluated, Finished, Notice
 from dlx.experiment import run
 from dlx.experiment.assemble import assemble, load_data, resolve
 from dlx.experiment.session import checkpoint_folder
-from dlx.experiment.start_from import origin_of, origin_recorded
+from dlx.experiment.start_from import Origin, check_origin, origin_of, origin_recorded
 from dlx.store import find_run, open_store
 
 DIGITS = {"kind": "digits", "standardize": False}
@@ -76,6 +80,26 @@ def test_weights_that_agree_are_taken_in_every_lane_and_the_others_are_drawn(sto
             expected = weights[f"params/{name}"] if name.startswith("hidden/0") else drawn[lane]
             np.testing.assert_array_equal(mine[lane], expected, err_msg=name)
     jax.tree.map(np.testing.assert_array_equal, begun.lanes.learner.opt, fresh.lanes.learner.opt)
+
+
+def test_a_counter_is_no_weight(tmp_path):
+    """The steps that say which layer of a deep belief network learns: they are those of its own run."""
+    model = {"kind": "dbn", "hidden": [6, 5]}
+    cohort = cohort_of([CLASSIFIER | {"task": {"kind": "belief"}, "model": model, "optimizer": {"kind": "sgd", "lr": 0.1}}])
+    _, progress = drain(cohort.start())
+    older = progress.best._replace(
+        params=jax.tree.map(lambda x: x + 1, progress.best.params), rest={"steps": np.full(1, 100, np.int32)}
+    )
+    save_lanes(replace(progress, best=older), [tmp_path])
+    weights = read_named_weights(tmp_path).tree
+    assert weights["rest/steps"] == 100
+    taken, drawn = cohort.agreeing(weights)
+    assert len(taken) == len(jax.tree.leaves(older.params))
+    assert drawn == []
+    for start in (cohort.start_from(weights), cohort.begin_with(tmp_path)):
+        _, begun = drain(start)
+        jax.tree.map(np.testing.assert_array_equal, begun.lanes.learner.params, older.params)
+        np.testing.assert_array_equal(begun.lanes.learner.rest["steps"], [0])
 
 
 @pytest.mark.slow
@@ -171,3 +195,40 @@ def test_inputs_of_another_scale_are_told(store):
     config = config_of(CLASSIFIER, "data.standardize=true", "train.duration=1 steps")
     events = list(run.start(config, store, start_from=find_run(store, "first")))
     assert any("data.standardize=false, and this one true" in e.text for e in events if isinstance(e, Notice))
+
+
+def told_of(weights, theirs, mine):
+    """What is said of beginning with all of these weights."""
+    origin = Origin("1234", {name: np.zeros(shape) for name, shape in weights.items()}, "", False, theirs)
+    cohort: Any = SimpleNamespace(agreeing=lambda found: (list(found), []))
+    return check_origin(origin, cohort, config_of(CLASSIFIER), mine)
+
+
+@pytest.mark.parametrize("key", ["tokenizer", "target_tokenizer"])
+def test_rows_of_other_tokens_are_not_taken(key):
+    theirs, mine, longer = ({key: {"tokens": list(tokens)}} for tokens in ("abc", "acb", "abcd"))
+    weights = {"params/embedding": (3, 5), "params/cell": (5, 5)}
+    with pytest.raises(
+        ConfigError, match=r"know 3 tokens, but not the same ones \(token 1 is 'b' there and 'c' here\), so embedding"
+    ):
+        told_of(weights, theirs, mine)
+    del weights["params/embedding"]
+    for preprocessing in (mine, longer):
+        assert len(told_of(weights, theirs, preprocessing)) == 1
+    assert len(told_of({"params/embedding": (3, 5)}, theirs, theirs)) == 1
+
+
+def test_outputs_of_other_classes_are_told():
+    theirs, mine = {"classes": ["cat", "dog"]}, {"classes": ["dog", "cat"]}
+    weights = {"params/hidden/kernel": (4, 2), "params/output/kernel": (5, 2)}
+    (_, note) = told_of(weights, theirs, mine)
+    assert (
+        note
+        == "run 1234 tells cat, dog apart, in this order, and this one dog, cat: its output/kernel begin as those of other classes"
+    )
+    assert len(told_of(weights, theirs, theirs)) == 1
+    assert len(told_of({"params/hidden/kernel": (4, 2)}, theirs, mine)) == 1
+
+
+def test_the_preparation_of_the_other_run_is_read(store):
+    assert origin_of(find_run(store, "first")).preprocessing["kind"] == "images"

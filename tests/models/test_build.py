@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dlx.config.model import Activation, ConvNet, Init, LeNet5, Linear, Mlp, ModelConfig
+from dlx.config.model import Activation, Autoencoder, ConvAutoencoder, ConvNet, Init, LeNet5, Linear, Mlp, ModelConfig
 from dlx.errors import ConfigError
-from dlx.models import Features, build, call, set_mode
+from dlx.models import Features, Tokens, build, call, set_mode
 from dlx.models.activations import activation
 from dlx.models.initializers import initializer
 
@@ -134,6 +134,10 @@ def test_mode_switches_dropout_and_batch_normalization_of_dlx_and_flax() -> None
     ("config", "in_features", "message"),
     [
         (ConvNet(), 64, "model.kind=convnet needs images .* the data has rows of 64 columns: use model.kind=mlp"),
+        (ConvNet(), Tokens(9, 20), "sequences of 9 tokens: use model.kind=rnn, or data of images"),
+        (Mlp(), Tokens(9, 20), "the data has tokens: use model.kind=rnn, or data of numbers"),
+        (Autoencoder(), Tokens(9, 20), "the data has tokens: use data of numbers"),
+        (ConvAutoencoder(), 64, "rows of 64 columns: use data of images"),
         (LeNet5(), (8, 8), "model.kind=lenet5 needs images .* arrays of shape"),
         (ConvNet(channels=(2, 2, 2, 2)), (8, 9, 1), "model.channels has 4 blocks .* 8x9 pixels allow at most 3"),
         (LeNet5(), (8, 8, 1), "model.kind=lenet5 needs images of at least 12x12 pixels and these have 8x8"),

@@ -131,6 +131,11 @@ def test_whoever_reads_backwards_carries_no_state() -> None:
         model.begin(4)
 
 
+def test_whoever_pools_says_nothing_of_each_step() -> None:
+    with pytest.raises(ConfigError, match=r"model\.pool=mean makes one vector"):
+        network((6, 2), pool="mean").begin(4)
+
+
 def test_the_skip_is_a_linear_map_of_the_last_steps() -> None:
     """And in a new network it is zero."""
     without, fresh = (build(RnnConfig(hidden=4, skip=skip), (6, 2), 3, nnx.Rngs(0)) for skip in (0, 2))

@@ -11,7 +11,7 @@ from flax import nnx
 
 from dlx.config.translation_model import Captioner, EncoderDecoder, Transformer
 from dlx.data.tokens import BEGIN
-from dlx.errors import ConfigError
+from dlx.errors import ConfigError, UsageError
 from dlx.models import Tokens, build, set_mode
 from dlx.models.summary import summarize
 from dlx.models.transformer import waves
@@ -174,6 +174,16 @@ def test_learned_positions_must_be_enough():
     config = NETWORKS["transformer, learned positions"].model_copy(update={"learned_positions": 4})
     with pytest.raises(ConfigError, match=r"model.learned_positions is 4, and sequences have up to 6 tokens: raise it"):
         jax.eval_shape(lambda: build(config, SOURCE, VOCABULARY, nnx.Rngs(0))(X))
+
+
+def test_nothing_is_written_beyond_the_learned_positions():
+    model = network("transformer, learned positions")
+    source = jax.eval_shape(model.encode, X)
+    jax.eval_shape(lambda source: model.begin(source, 9), source)
+    with pytest.raises(
+        UsageError, match=r"a text of 10 tokens is asked for, and this network knows 9 places .*: lower --length"
+    ):
+        jax.eval_shape(lambda source: model.begin(source, 10), source)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from dlx.models.noise_gan import ingredients
 from dlx.tasks import Asked, Batch, LearnerState, build_task
 from dlx.tasks.adversarial_losses import clipped, of_critic, of_generator, slope_penalty
 from dlx.tasks.frechet import MOST, frechet, gaussian, moments, nearest, pooled
-from dlx.tasks.made_images import troubles
+from dlx.tasks.made_images import image_metrics, troubles
 
 SPEC = Spec((8, 8, 1), "class", 3, ("a", "b", "c"), (4, 4, 4), ("y",), (), (), 12)
 PAIRS = Spec((2, 8, 8, 1), "none", 0, (), (), (), (), (), 12)
@@ -317,6 +317,8 @@ def test_a_model_that_does_not_suit(task, model, said):
         ({"data": {"kind": "digits"}}, "set data.standardize=false"),
         ({"task": {"kind": "adversarial", "critic_steps": 4}}, "a multiple of it"),
         ({"optimizer": {"kind": "lbfgs"}, "train": {"batch_size": "full"}}, "has two players"),
+        ({"optimizer": {"kind": "polyak_sgd"}}, "either player's can be: use adam"),
+        ({"data": {"kind": "digits", "standardize": False, "augment": [{"kind": "noise"}]}}, "data.augment has noise"),
         ({"schedule": {"kind": "schedule-free"}}, "averages one player's weights"),
         ({"task": {"kind": "adversarial", "loss": GP}, "model": {"kind": "dcgan"}}, "judges each image by itself"),
         ({"model": GAN | {"codes": {"categorical": [], "continuous": 0}}}, "there is no code"),
@@ -346,3 +348,39 @@ def test_troubles_are_told_by_what_was_measured():
     assert troubles(WassersteinGp(), over) == {}
     assert troubles(Standard(smoothing=0.1), over | {"train/critic_loss": 0.4}) == {}
     assert "collapsed" in troubles(Standard(), well | {"validation/diversity": 0.02})["mode collapse"]
+
+
+def test_images_of_one_are_no_collapse():
+    sums = {name: np.asarray(value) for name, value in (("count", 1), ("apart", 0), ("data_apart", 0))}
+    found = image_metrics(sums)
+    assert np.isnan(found["diversity"])
+    assert troubles(LeastSquares(), {"train/diversity": found["diversity"]}) == {}
+
+
+@pytest.mark.parametrize("loss", ["standard", "least-squares"])
+def test_advice_of_a_cycle_is_of_what_it_has(loss):
+    task = made(experiment({"kind": "cycle", "loss": {"kind": loss}}, CYCLEGAN), PAIRS)
+    bad = {"train/critic_accuracy": 1.0, "train/critic_loss": 0.001, "train/generator_loss": 9.0, "train/diversity": 0.01}
+    said = task.warnings(bad)
+    assert said.keys() == {"critic overpowers", "mode collapse"}
+    assert not any(word in " ".join(said.values()) for word in ("wasserstein", "model.latent"))
+
+
+def test_every_metric_can_be_chosen(family):
+    config, task, seen, state = begun(family)
+    found = jax.eval_shape(lambda: task.evaluate(config, state, seen, KEY)[1])
+    metrics = task.metrics({name: np.ones(sums.shape) for name, sums in found.items()})
+    assert metrics.keys() <= task.scores.keys()
+    assert ("code_accuracy" in metrics) == (family == "infogan")
+
+
+def test_codes_that_are_numbers_have_no_accuracy():
+    tree = {"kind": "adversarial"}, GAN | {"codes": {"categorical": [], "continuous": 2}}
+    config = experiment(*tree)
+    task, seen = made(config), batch()
+    state = jax.eval_shape(lambda: task.init(config, seen, KEY))
+    assert "code_accuracy" not in jax.eval_shape(lambda state: task.evaluate(config, state, seen, KEY)[1], state)
+    assert "code_accuracy" not in jax.eval_shape(lambda state: task.update(config, state, seen, KEY)[1], state)
+    chosen = config.model_copy(update={"train": config.train.model_copy(update={"monitor": "validation/code_accuracy"})})
+    with pytest.raises(ConfigError, match="validation/code_accuracy is of categorical codes, and this network has none"):
+        jax.eval_shape(lambda: task.init(chosen, seen, KEY))

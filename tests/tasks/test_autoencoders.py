@@ -237,8 +237,11 @@ def test_samples_ways_and_classes():
     np.testing.assert_allclose(way[1:, 0], way[:-1, -1], atol=1e-6, err_msg="each way begins where the one before ended")
     same = task.generate(config, state, KEY, Asked(3, temperature=0.0))
     np.testing.assert_array_equal(same[0], same[1])
-    for asked in (Asked(2, classes=np.zeros(2, np.int32)), Asked(2, length=5)):
-        with pytest.raises(UsageError, match="vae"):
+    for asked, said in (
+        (Asked(2, classes=np.zeros(2, np.int32)), "this network is told no class"),
+        (Asked(2, length=5), "--length is for text, and this network makes images"),
+    ):
+        with pytest.raises(UsageError, match=said):
             task.generate(config, state, KEY, asked)
 
 
@@ -254,8 +257,9 @@ def test_a_conditional_vae_makes_what_class_it_is_told():
     assert not np.allclose(one, other)
     with pytest.raises(UsageError, match="must be told each example's class"):
         task.predict(config, state, batch.inputs, KEY)
-    with pytest.raises(UsageError, match="class 3 is asked for, and there are 3"):
-        task.generate(config, state, KEY, Asked(1, classes=np.full(1, 3, np.int32)))
+    for number in (3, -1):
+        with pytest.raises(UsageError, match=f"class {number} is asked for, and the network knows 0 to 2"):
+            task.generate(config, state, KEY, Asked(1, classes=np.full(1, number, np.int32)))
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,8 @@ def test_samples_are_images():
         (["schedule.kind=schedule-free"], 9, "schedule-free"),
         ([], 1, "2 layers, which learn one after the other: make it longer"),
         (["optimizer={kind: polyak_sgd}"], 9, "such as sgd"),
+        (["schedule={kind: reduce-on-plateau}"], 9, "another schedule than reduce-on-plateau"),
+        (["train.patience=3"], 9, "train.patience=null"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(overrides, steps, words):

@@ -282,6 +282,7 @@ def test_rows_cannot_be_sampled_as_images():
     ("overrides", "words"),
     [
         (["data.standardize=true"], "data.standardize=false"),
+        (["data.augment=[{kind: noise}]"], "data.augment has noise"),
         (["model={kind: mlp}"], "model.kind=rbm"),
         (["task={kind: classify}"], "task.kind=boltzmann"),
         (["model={kind: dbn}"], "task.kind=belief|model.kind=rbm"),

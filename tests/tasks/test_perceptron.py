@@ -126,11 +126,16 @@ def evaluations(dataset: Dataset, configs: list[Experiment]) -> tuple[list[Evalu
 
 
 def test_it_says_when_it_has_converged_and_when_it_has_not():
-    """By the errors of a whole epoch."""
+    """By the errors of a whole epoch, if the last evaluation was as long after the one before."""
     x, y, _ = separable()
     _, task = evaluations(data(x, y), [experiment()])
-    assert task.conclusion({"train/errors": 0.0}, 20).startswith("converged")
-    assert task.conclusion({"train/errors": 3.0}, 20).startswith("not separable by this rule within 20 epochs: 3 errors")
+    assert task.conclusion({"train/errors": 0.0, "train/epochs": 1.0}, 20).startswith("converged")
+    assert task.conclusion({"train/errors": 0.0, "train/epochs": 0.5}, 20.5).startswith(
+        "no error in the last 0.5 epochs, too few"
+    )
+    assert task.conclusion({"train/errors": 3.0, "train/epochs": 1.0}, 20).startswith(
+        "not separable by this rule within 20 epochs: 3 errors"
+    )
 
 
 def test_a_run_on_separable_data_tells_that_it_has_converged():
@@ -141,6 +146,15 @@ def test_a_run_on_separable_data_tells_that_it_has_converged():
     told = [event.text for event in cohort.train(returned(cohort.start())) if isinstance(event, Notice)]
     assert len(told) == 1
     assert "converged" in told[0]
+
+
+def test_a_run_that_ends_between_evaluations_claims_nothing():
+    x, y, _ = separable()
+    dataset = data(x, y)
+    cohort = assemble([resolve(experiment("train.duration=1206 steps"), dataset)], dataset).cohort
+    told = [event.text for event in cohort.train(returned(cohort.start())) if isinstance(event, Notice)]
+    assert len(told) == 1
+    assert told[0].startswith("no error in the last 0.05 epochs, too few to tell")
 
 
 def test_lanes_of_different_rates_make_the_same_errors():

@@ -252,17 +252,23 @@ def test_sequences_are_drawn_of_a_prompt():
     assert isinstance(task, Generative)
 
     def ask(**asked):
-        wanted = Asked(count=5, prompt=np.int32([4, 5]), **asked)
+        wanted = Asked(**{"count": 5, "prompt": np.int32([4, 5]), **asked})
         return np.asarray(jax.jit(lambda: task.generate(config, learner, jax.random.key(3), wanted))())
 
-    drawn, best = ask(), ask(temperature=0)
-    assert drawn.shape == best.shape == (5, 5)
+    drawn, best = ask(), ask(count=1, temperature=0)
+    assert drawn.shape == (5, 5)
+    assert best.shape == (1, 5)
     assert len({tuple(row) for row in drawn.tolist()}) > 1
-    assert len({tuple(row) for row in best.tolist()}) == 1
     assert ask(length=3).shape == (5, 3)
-    np.testing.assert_array_equal(ask(top_k=1), ask(temperature=0))
+    np.testing.assert_array_equal(ask(top_k=1), np.repeat(best, 5, 0))
     with pytest.raises(UsageError, match="give it a prompt"):
         task.generate(config, learner, jax.random.key(0), Asked(count=1))
+    for open_ in ({"count": 1, "top_k": 2}, {"count": 2}):
+        with pytest.raises(UsageError, match="nothing is drawn, and there is one best sequence: set --temperature above 0"):
+            ask(temperature=0, **open_)
+    with pytest.raises(UsageError, match="the prompt has 5 tokens, and this network has learned to read at most 4"):
+        ask(prompt=np.int32([4, 5, 6, 7, 4]))
+    assert ask(prompt=np.int32([4, 5, 6, 7, END])).shape == (5, 5)
 
 
 def test_a_network_of_ones_own_that_writes_nothing_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from dlx.evaluation.examined import require_answers
 from dlx.evaluation.export.exported import Export, Format
 from dlx.experiment.restore import Trained
 
@@ -9,8 +10,10 @@ from dlx.experiment.restore import Trained
 def export_run(trained: Trained, format: Format) -> Export:
     """A trained network in that format, checked against dlx's own outputs. Writes nothing.
 
-    Raises `MissingInputError` where a package is missing, `DataError` and `RunFailedError` for a network that does not fit the format.
+    Raises `UsageError` for a task that has no answer for each example, `MissingInputError` where a package is missing, `DataError` and
+    `RunFailedError` for a network that does not fit the format.
     """
+    require_answers(trained)
     match format:
         case "safetensors":
             from dlx.evaluation.export.weights import to_safetensors

@@ -82,10 +82,10 @@ def _samples(trained: Trained, task: VariationalInference) -> list[Picture]:
         Images(
             "Samples",
             f"{len(drawn)} samples: {by}.",
-            drawn.reshape(rows, SIDE, *drawn.shape[1:]),
+            colored(drawn.reshape(rows, SIDE, *drawn.shape[1:])),
             names if task.classes else (),
         ),
-        Images("From one sample to the next", "Each row goes from one random code to another.", way),
+        Images("From one sample to the next", "Each row goes from one random code to another.", colored(way)),
     ]
 
 

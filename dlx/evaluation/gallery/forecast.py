@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dlx.config.series_data import Series
 from dlx.data import Part
 from dlx.evaluation.forecasts import naive_forecasts
 from dlx.evaluation.gallery.pictures import Lines, Picture
@@ -24,18 +25,27 @@ def pictures(trained: Trained, part: Part) -> tuple[Picture, ...]:
     said = trained.forward(few.inputs)
     target = str(tree["features"][0])
     if few.targets.shape[1] == 1:
-        return (_one_ahead(few, said, target),)
+        return (_one_ahead(few, said, target, _rows_apart(trained, few)),)
     return (*_windows(few, said, target), _by_distance(few, said, target, int(tree["season"])))
 
 
-def _one_ahead(part: Part, said: np.ndarray, target: str) -> Lines:
+def _rows_apart(trained: Trained, part: Part) -> int:
+    """Rows from one window to the next: 1 where each one ends with what the one before it predicts, as in any new file."""
+    if np.array_equal(part.inputs[1:, -1, 0], part.targets[:-1, 0]):
+        return 1
+    data = trained.config.data
+    return data.stride if isinstance(data, Series) else 1
+
+
+def _one_ahead(part: Part, said: np.ndarray, target: str, apart: int) -> Lines:
     shown = slice(max(0, len(part) - MOST), None)
     truth, forecast = part.targets[shown, 0], said[shown, 0]
     rmse = float(np.sqrt(np.mean(np.square(forecast - truth, dtype=np.float64))))
+    shown_rows = f"The last {len(truth):,} rows" if apart == 1 else f"{len(truth):,} rows at the end, {apart} apart"
     return Lines(
         f"Forecasts of {target}",
-        f"The last {len(truth):,} rows, each predicted from the {part.inputs.shape[1]} rows before it: RMSE {rmse:.4g}.",
-        np.arange(len(truth)),
+        f"{shown_rows}, each predicted from the {part.inputs.shape[1]} rows before it: RMSE {rmse:.4g}.",
+        apart * np.arange(len(truth)),
         {"what came": truth, "forecast": forecast},
         "row",
         target,

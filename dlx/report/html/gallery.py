@@ -17,8 +17,15 @@ ROW: Final = 640
 
 
 def gallery(pictures: Sequence[Picture]) -> Html:
-    """All pictures, one below the other."""
-    return joined(_block(picture, f"gallery-{number}") for number, picture in enumerate(pictures)) if pictures else EMPTY
+    """All pictures, one below the other; in place of one that cannot be drawn a sentence, as the page is about more than that."""
+    return joined(_drawn(picture, f"gallery-{number}") for number, picture in enumerate(pictures)) if pictures else EMPTY
+
+
+def _drawn(picture: Picture, name: str) -> Html:
+    try:
+        return _block(picture, name)
+    except Exception as error:  # names out of the data meet Matplotlib here
+        return tag("p", f"{picture.title} could not be drawn: {type(error).__name__}: {error}")
 
 
 def _block(picture: Picture, name: str) -> Html:

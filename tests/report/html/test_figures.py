@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from dlx.evaluation.gallery.pictures import Lines
 from dlx.evaluation.results import Importance, Reliability, Residuals
 from dlx.report.figures import style
 from dlx.report.html.curves import DRAWN, MARKED, compared_curves, run_curves
+from dlx.report.html.gallery import gallery
 from dlx.report.html.judgement import (
     CLASSES,
     confused_pairs,
@@ -229,3 +231,10 @@ def test_slices_count_the_trials_that_they_draw() -> None:
 def test_slices_of_nothing_say_so(points: Sequence[Point], keys: Sequence[str], said: str) -> None:
     figure = slices(points, keys, (), "accuracy", maximize=True)
     assert said in {text.get_text() for text in figure.findobj(Text)}
+
+
+def test_a_picture_that_cannot_be_drawn_costs_itself_alone() -> None:
+    x = np.arange(3.0)
+    page = gallery([Lines("One", "", x, {"a": x[:2]}), Lines("Two", "", x, {"a": x})]).text
+    assert "One could not be drawn: ValueError" in page
+    assert page.count("<svg") == 1
