@@ -9,12 +9,13 @@ import numpy as np
 
 from dlx import engine
 from dlx.config import Experiment, load_experiment
+from dlx.config.model import ModelConfig
 from dlx.config.task import TaskConfig
 from dlx.data import Dataset, Spec
 from dlx.data.dataset import Part, Scaling
 from dlx.diagnose.gradcheck import GradCheck, GradientsFound, check_gradients
 from dlx.events import Event
-from dlx.tasks import target_kind
+from dlx.tasks import needs_unit_interval, target_kind
 
 EXAMPLES, SIDE = 8, 12
 LENGTH, TOKENS = 4, 7
@@ -149,7 +150,7 @@ def check_combination(combination: Combination, check: GradCheck) -> Generator[E
         raise ValueError("a combination names its task")
     if target_kind(config.task) == "tokens":
         return (yield from check_gradients(config, _random_sequences(images=config.model.kind == "captioner"), check))
-    return (yield from check_gradients(config, _random_data(config.task), check))
+    return (yield from check_gradients(config, _random_data(config.task, config.model), check))
 
 
 def _experiment(model: str, task: str, changes: dict[str, Any]) -> Experiment:
@@ -184,9 +185,10 @@ def _random_sequences(*, images: bool) -> Dataset:
     return Dataset("random sequences", spec, part, empty, empty, scaling, {}, ())
 
 
-def _random_data(task: TaskConfig) -> Dataset:
+def _random_data(task: TaskConfig, model: ModelConfig) -> Dataset:
     random = np.random.Generator(np.random.Philox(0))
-    inputs = random.normal(size=(EXAMPLES, SIDE, SIDE, 1)).astype(np.float32)
+    draw = random.random if needs_unit_interval(task, model, images=True) else random.normal
+    inputs = draw(size=(EXAMPLES, SIDE, SIDE, 1)).astype(np.float32)
     kind, names = target_kind(task) or "none", ("a", "b", "c")
     match kind:
         case "class":

@@ -103,6 +103,7 @@ def test_a_counter_is_no_weight(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 def test_with_few_labels_a_pretrained_encoder_beats_a_fresh_one(real_data):
     """The recipes, shortened: 300 labelled MNIST digits, eight seeds in eight lanes; the autoencoder saw 54,000 without their labels."""
     data = {"kind": "mnist", "path": str(real_data("mnist")), "standardize": False}
