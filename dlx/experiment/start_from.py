@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -30,7 +30,7 @@ class Origin:
     digest: str
     standardized: bool | None
     """Whether the other run's inputs were; None where the data has no such thing."""
-    preprocessing: Mapping[str, Any] = MappingProxyType({})
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
     """Of the other run's data, as it is stored; empty where it cannot be read any more."""
 
     @property
