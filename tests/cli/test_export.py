@@ -86,6 +86,7 @@ def test_stablehlo_replaces_the_file_and_describes_it(dlx, trained, tmp_path):
     assert json.loads(Path(f"{place}.json").read_text())["platforms"] == ["cpu", "cuda", "tpu"]
 
 
+@pytest.mark.optimized  # compiled quickly, it sums as onnxruntime does, bit for bit
 def test_onnx_says_how_close_it_is(dlx, trained, tmp_path):
     pytest.importorskip("onnx", reason="ONNX needs onnx: pip install 'dlx[onnx]'")
     pytest.importorskip("onnxruntime", reason="ONNX is checked by onnxruntime: pip install 'dlx[onnx]'")

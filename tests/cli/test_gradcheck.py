@@ -121,7 +121,10 @@ def test_every_built_in_model_and_every_task_is_right(combination):
     assert all(mode.forward is not None for mode in found.modes)
     verdicts = {leaf.name: leaf.reading.verdict for mode in found.modes for leaf in mode.leaves}
     idle = {name for name, verdict in verdicts.items() if verdict == "zero"}
-    assert set(verdicts.values()) <= {"right", "kink", "zero"}
+    # DCGAN draws small kernels: a gradient of 1e-6 beside a loss of 1 agrees, and gradcheck says truly that it cannot be sure.
+    unsure = [leaf.reading for mode in found.modes for leaf in mode.leaves if leaf.reading.verdict == "undecidable"]
+    assert all(abs(reading.analytic) < 1e-5 and reading.error < 1e-5 for reading in unsure)
+    assert set(verdicts.values()) <= {"right", "kink", "zero"} | ({"undecidable"} if combination.model == "dcgan" else set())
     # Whole numbers have no gradient; of a stack only the first layer learns in the first step.
     assert all(name == "inputs" or combination.task == "greedy layers" for name in idle), idle
 
