@@ -5,7 +5,14 @@ The command line prints that message alone (with the traceback under `-v`) and l
 The codes are those of BSD's sysexits.h, so that cron and make can tell a bad config from a full disk.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+
+
+def first_of(names: Sequence[str], most: int, *, between: str = ", ") -> str:
+    """Names for a sentence, at most so many: `a, b and 1,203 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
 
 
 class DlxError(Exception):

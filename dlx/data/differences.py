@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from dlx.data.encoder import nearest
+from dlx.errors import first_of
 
 _SHOWN = 8
 
@@ -17,10 +18,9 @@ def missing_columns(needed: Iterable[str], present: Sequence[str]) -> str:
     if not missing:
         return ""
     spare = [name for name in present if name not in wanted]
-    shown = ", ".join(f"{name!r}{_likely(name, spare)}" for name in missing[:_SHOWN])
-    more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+    shown = first_of([f"{name!r}{_likely(name, spare)}" for name in missing], _SHOWN)
     there = ", ".join(present[:_SHOWN]) + (", ..." if len(present) > _SHOWN else "")
-    return f"it has no column{'s' if len(missing) > 1 else ''} {shown}{more}; its columns are {there}"
+    return f"it has no column{'s' if len(missing) > 1 else ''} {shown}; its columns are {there}"
 
 
 def _likely(name: str, spare: Sequence[str]) -> str:

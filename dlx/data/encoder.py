@@ -30,7 +30,7 @@ from dlx.data.columns import (
     column_from_json,
     date_part,
 )
-from dlx.errors import DataError
+from dlx.errors import DataError, first_of
 
 _LONG_TAIL = 2.0
 _CUT = 5.0
@@ -117,8 +117,7 @@ def nearest(name: str, names: Any) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
-    return f"column{'s' if len(names) > 1 else ''} {shown}"
+    return f"column{'s' if len(names) > 1 else ''} {first_of(names, 8)}"
 
 
 def _fit_column(name: str, column: pd.Series, max_categories: int, tame: bool) -> tuple[Column | None, str]:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from dlx.data.dataset import Spec
-from dlx.errors import DataError
+from dlx.errors import DataError, first_of
 
 _SHOWN = 8
 
@@ -18,10 +18,9 @@ def class_codes(spec: Spec, names: np.ndarray) -> tuple[np.ndarray, str]:
     if (found >= 0).all():
         return found, ""
     counts = Counter(names[found < 0].tolist()).most_common()
-    shown = ", ".join(f"{name!r} ({count:,} row{'s' if count > 1 else ''})" for name, count in counts[:_SHOWN])
-    more = f" and {len(counts) - _SHOWN:,} more" if len(counts) > _SHOWN else ""
+    shown = first_of([f"{name!r} ({count:,} row{'s' if count > 1 else ''})" for name, count in counts], _SHOWN)
     known = ", ".join(spec.classes[:_SHOWN]) + (", ..." if len(spec.classes) > _SHOWN else "")
-    return found, f"the target has classes that the network does not know: {shown}{more} (it knows {known})"
+    return found, f"the target has classes that the network does not know: {shown} (it knows {known})"
 
 
 def values_for(spec: Spec, values: np.ndarray) -> tuple[np.ndarray, str]:

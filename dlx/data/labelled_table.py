@@ -16,7 +16,7 @@ from dlx.data.incoming import layout_of
 from dlx.data.known_targets import class_codes, class_names, values_for
 from dlx.data.preparation import Preparation
 from dlx.data.read_table import read_csv, read_parquet
-from dlx.errors import DataError
+from dlx.errors import DataError, first_of
 
 
 def read_labelled_table(
@@ -46,8 +46,7 @@ def read_labelled_table(
         raise DataError(f"{path} differs from the training data: {differences}")
     known = {*(column.name for column in encoder.columns), *spec.target_names, *preparation.file_columns}
     if extra := [name for name in present if name not in known]:
-        shown = ", ".join(extra[:8]) + (f" and {len(extra) - 8:,} more" if len(extra) > 8 else "")
-        notes.append(f"columns of {path.name} that the training data did not have are not used: {shown}")
+        notes.append(f"columns of {path.name} that the training data did not have are not used: {first_of(extra, 8)}")
     return Part(encoder.transform(frame), values, frame), tuple(notes)
 
 

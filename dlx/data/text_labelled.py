@@ -15,6 +15,7 @@ from dlx.data.text_labels import LabelledTexts, part_folders, read_labelled_text
 from dlx.data.text_sequences import from_tokens, lengths, require_target, unknown_share
 from dlx.data.text_tokenizer import Tokenizer
 from dlx.data.text_words import without_breaks
+from dlx.errors import first_of
 
 _PARTS = ("train", "validation", "test")
 _SHOWN = 10
@@ -81,18 +82,12 @@ def _classes(targets: Targets, rows: dict[str, np.ndarray], *, own_test: bool) -
     """How many texts each class has, and which ones a test part that was brought does not have: a folder may be no class at all."""
     counts = {part: np.bincount(targets.values[rows[part]], minlength=len(targets.classes)) for part in _PARTS}
     there = [part for part in _PARTS if len(rows[part])]
-    said = [
-        f"{name} {', '.join(f'{counts[part][code]:,}' for part in there)}" for code, name in enumerate(targets.classes[:_SHOWN])
-    ]
-    sentences = [f"texts by class ({', '.join(there)}): {_shortened('; '.join(said), len(targets.classes))}"]
+    said = [f"{name} {', '.join(f'{counts[part][code]:,}' for part in there)}" for code, name in enumerate(targets.classes)]
+    sentences = [f"texts by class ({', '.join(there)}): {first_of(said, _SHOWN, between='; ')}"]
     absent = [targets.classes[code] for code in np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))]
     if own_test and absent:
         sentences.append(
-            f"no text of the test part is of {_shortened(', '.join(absent[:_SHOWN]), len(absent))}, which is a class of the training "
+            f"no text of the test part is of {first_of(absent, _SHOWN)}, which is a class of the training "
             "part: if it is none, name the files or folders of the others with data.files, or leave its texts out"
         )
     return tuple(sentences)
-
-
-def _shortened(named: str, count: int) -> str:
-    return f"{named} and {count - _SHOWN:,} more" if count > _SHOWN else named

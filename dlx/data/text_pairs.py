@@ -32,17 +32,21 @@ def load_text_pairs(config: TextPairs, target: TargetKind | None) -> Dataset:
     require_target(name, target, "tokens", "sentences")
     pairs, report = _divided(config)
     # A pair that is left out has no word in a vocabulary. How long a text is in byte pairs is known only when those were learned.
-    pairs_of_bytes = config.unit == "bpe"
-    measuring = [Tokenizer.fit(texts, config) if pairs_of_bytes else Tokenizer.empty(config) for texts in pairs["train"]]
+    learned = config.unit == "bpe"
+    tokenizers = [Tokenizer.fit(texts, config) if learned else Tokenizer.empty(config) for texts in pairs["train"]]
+    tokens: dict[str, list[list[np.ndarray]]] = {}
     for part in _PARTS:
-        rows = short_enough(_encoded(measuring, pairs[part]), (config.length, config.length))
+        encoded = _encoded(tokenizers, pairs[part])
+        rows = short_enough(encoded, (config.length, config.length))
+        tokens[part] = [_taken(side, rows) for side in encoded]
         if left := len(pairs[part][0]) - len(rows):
             report.append(f"{part} pairs with a sentence of more than {config.length} tokens were left out: {left:,}")
         pairs[part] = _taken(pairs[part][0], rows), _taken(pairs[part][1], rows)
     if not pairs["train"][0]:
         raise DataError(f"{name}: no training pair has at most {config.length} tokens on both sides: raise data.length")
-    tokenizers = measuring if pairs_of_bytes else [Tokenizer.fit(texts, config) for texts in pairs["train"]]
-    tokens = {part: _encoded(tokenizers, pairs[part]) for part in _PARTS}
+    if not learned:
+        tokenizers = [Tokenizer.fit(texts, config) for texts in pairs["train"]]
+        tokens = {part: _encoded(tokenizers, pairs[part]) for part in _PARTS}
     longest = [max(int(lengths(tokens[part][side]).max(initial=1)) for part in _PARTS) for side in (0, 1)]
     sides = [TextEncoder(tokenizers[side], longest[side] + 1, "end", end=True) for side in (0, 1)]
     parts = [Part(sides[0].rows(tokens[part][0]), sides[1].rows(tokens[part][1])) for part in _PARTS]

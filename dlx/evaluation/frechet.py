@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from dlx.data import Preparation
-from dlx.errors import DataError, UsageError
+from dlx.errors import DataError, UsageError, first_of
 from dlx.evaluation.sample import CHUNK, drawn
 from dlx.experiment.restore import Trained
 from dlx.tasks import Asked, Generative, Supervised
@@ -51,8 +51,8 @@ def check_judge(trained: Trained, judge: Trained) -> None:
     named, known = trained.preparation.spec.classes, judge.preparation.spec.classes
     if named and named != known:
         raise DataError(
-            f"--judge {judge.run.id} tells other classes than those of run {trained.run.id}, or in another order: {_shown(known)}, "
-            f"not {_shown(named)}: name a classifier of the same data"
+            f"--judge {judge.run.id} tells other classes than those of run {trained.run.id}, or in another order: {first_of(known, SHOWN)}, "
+            f"not {first_of(named, SHOWN)}: name a classifier of the same data"
         )
 
 
@@ -117,10 +117,6 @@ def _images(preparation: Preparation) -> dict[str, str]:
     shape = " x ".join(str(length) for length in preparation.spec.input_shape)
     highest = f" from 0 to {preparation.pixel_range}" if preparation.dtype == np.uint8 else ""
     return {"images of": shape, "pixels of type": f"{preparation.dtype.name}{highest}"}
-
-
-def _shown(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:SHOWN]) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")
 
 
 def _cloud(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

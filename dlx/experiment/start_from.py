@@ -11,7 +11,7 @@ import numpy as np
 from dlx import engine
 from dlx.config import Experiment
 from dlx.engine import Cohort, Progress
-from dlx.errors import ConfigError, DataError, MissingInputError
+from dlx.errors import ConfigError, DataError, MissingInputError, first_of
 from dlx.events import Decision, Event, Notice
 from dlx.experiment.session import checkpoint_folder
 from dlx.store import RunRecord, Store, find_run
@@ -132,19 +132,13 @@ def _check_tokens(origin: Origin, preprocessing: Mapping[str, Any], shapes: Mapp
 
 def _other_classes(origin: Origin, preprocessing: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """A sentence where outputs are taken that stand for other classes, or for the same ones in another order."""
-    theirs, mine = (list(tree.get("classes", ())) for tree in (origin.preprocessing, preprocessing))
+    theirs, mine = ([str(name) for name in tree.get("classes", ())] for tree in (origin.preprocessing, preprocessing))
     rows = [name for name, shape in shapes.items() if "output" in name.split("/") and shape[-1:] == (len(mine),)]
     if not theirs or not mine or theirs == mine or not rows:
         return []
-    said = f"run {origin.run} tells {_classes(theirs)} apart, in this order, and this one {_classes(mine)}"
+    said = f"run {origin.run} tells {first_of(theirs, SHOWN)} apart, in this order, and this one {first_of(mine, SHOWN)}"
     return [f"{said}: its {_names(rows)} begin as those of other classes"]
 
 
-def _classes(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
 def _names(weights: Sequence[str] | dict[str, np.ndarray]) -> str:
-    names = [name.removeprefix("params/") for name in weights]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return first_of([name.removeprefix("params/") for name in weights], SHOWN)

@@ -138,21 +138,23 @@ def test_it_says_when_it_has_converged_and_when_it_has_not():
     )
 
 
-def test_a_run_on_separable_data_tells_that_it_has_converged():
-    """After two epochs without an error, once."""
+def told_by_a_run(duration):
+    """What a run on separable data says, of so long a training."""
     x, y, _ = separable()
     dataset = data(x, y)
-    cohort = assemble([resolve(experiment("train.duration=12 epochs"), dataset)], dataset).cohort
-    told = [event.text for event in cohort.train(returned(cohort.start())) if isinstance(event, Notice)]
+    cohort = assemble([resolve(experiment(f"train.duration={duration}"), dataset)], dataset).cohort
+    return [event.text for event in cohort.train(returned(cohort.start())) if isinstance(event, Notice)]
+
+
+def test_a_run_on_separable_data_tells_that_it_has_converged():
+    """After two epochs without an error, once."""
+    told = told_by_a_run("12 epochs")
     assert len(told) == 1
     assert "converged" in told[0]
 
 
 def test_a_run_that_ends_between_evaluations_claims_nothing():
-    x, y, _ = separable()
-    dataset = data(x, y)
-    cohort = assemble([resolve(experiment("train.duration=1206 steps"), dataset)], dataset).cohort
-    told = [event.text for event in cohort.train(returned(cohort.start())) if isinstance(event, Notice)]
+    told = told_by_a_run("1206 steps")
     assert len(told) == 1
     assert told[0].startswith("no error in the last 0.05 epochs, too few to tell")
 
