@@ -16,12 +16,14 @@ from dlx.errors import UsageError
 class Crew:
     """The other workers of a sweep: `size - 1` processes that run the same command beside this one.
 
-    Leaving the context ends them: at once after an error, or else when they have nothing left to do.
+    Leaving the context ends them: at once after an error, or else when they have nothing left to do. What starts later in this
+    process has all its cores again.
     """
 
     def __init__(self, arguments: Sequence[str], size: int) -> None:
         self.arguments, self.size = list(arguments), size
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._cores = os.sched_getaffinity(0)
 
     def __enter__(self) -> "Crew":
         environments = [_share(index, self.size) for index in range(self.size)]
@@ -35,6 +37,7 @@ class Crew:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.finish(stop=True)
+        os.sched_setaffinity(0, self._cores)
 
     def running(self) -> bool:
         """Whether any of them still works."""

@@ -15,6 +15,7 @@ import pytest
 
 from dlx.errors import Status, UsageError
 from dlx.store import Store, SweepRecord, find_run, find_sweep, list_runs, open_store
+from dlx.sweep.crew import Crew
 
 _spec = importlib.util.spec_from_file_location("store_conftest", Path(__file__).parents[1] / "store" / "conftest.py")
 _servers = importlib.util.module_from_spec(_spec)
@@ -150,6 +151,15 @@ def test_two_workers_train_every_trial_once_and_both_of_them_some(store: Store) 
     assert not any(worker.alive for worker in found.workers)
     kept = {path.parts[-3] for path in (store.folder / "runs").glob("*/checkpoints/*.safetensors")}
     assert kept == {found.ranked[0].run_id}
+
+
+@needs_two_cores
+def test_a_process_has_all_its_cores_again_when_its_crew_has_gone() -> None:
+    """Who sweeps in their own process goes on in it."""
+    cores = os.sched_getaffinity(0)
+    with Crew(["--version"], 2):
+        assert len(os.sched_getaffinity(0)) == len(cores) // 2 + len(cores) % 2
+    assert os.sched_getaffinity(0) == cores
 
 
 @needs_two_cores
