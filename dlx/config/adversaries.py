@@ -2,7 +2,6 @@
 
 from dlx.config.adversarial_model import AdversaryCommon
 from dlx.config.adversarial_task import RivalsCommon, WassersteinGp
-from dlx.config.data import DataConfig
 from dlx.config.model import ModelConfig
 from dlx.config.optimizer import OptimizerConfig
 from dlx.config.schedule import ScheduleConfig
@@ -15,7 +14,6 @@ CANNOT = ("lbfgs", "rprop")
 
 def unfit_adversaries(
     task: TaskConfig | None,
-    data: DataConfig,
     model: ModelConfig,
     optimizer: OptimizerConfig,
     schedule: ScheduleConfig,
@@ -24,10 +22,6 @@ def unfit_adversaries(
     """What does not fit in an experiment of two players, in a sentence; None for one that is well, or of another task."""
     if not isinstance(task, RivalsCommon):
         return None
-    if data.standardize:
-        return f"task {task.kind} makes images with pixels of 0 to 1: set data.standardize=false"
-    if any(change.kind == "noise" for change in data.augment):
-        return f"task {task.kind} makes images with pixels of 0 to 1, and data.augment has noise, which takes them out: leave it out"
     if isinstance(train.batch_size, int) and train.batch_size % task.critic_steps:
         return (
             f"task.critic_steps={task.critic_steps} divides each batch into as many parts: make train.batch_size={train.batch_size} "

@@ -11,12 +11,13 @@ from dlx.config.autoencoder_task import Gaussian, Variational
 from dlx.config.averaging import AveragingConfig, NoAveraging
 from dlx.config.data import DataConfig
 from dlx.config.lane import Config
-from dlx.config.model import Dbn, Mlp, ModelConfig, Rbm
+from dlx.config.model import Mlp, ModelConfig
 from dlx.config.optimizer import AdamW, OptimizerConfig, PolyakSgd
 from dlx.config.schedule import Constant, ScheduleConfig
 from dlx.config.task import Seq2Seq, TaskConfig
 from dlx.config.teaches import unsuited
 from dlx.config.train import Train
+from dlx.config.unit_interval import outside_unit_interval
 
 C = TypeVar("C", bound=Config)
 FREE = ("sgd", "adam", "adamw")
@@ -55,17 +56,8 @@ class Experiment(Config):
                 "task seq2seq writes one sequence of another, and data.kind=text is one text to read on: set task.kind=language, or "
                 "data.kind=text-pairs"
             )
-        if isinstance(self.model, Rbm | Dbn) and self.model.visible == "bernoulli":
-            if self.data.standardize:
-                raise ValueError(
-                    f"model {self.model.kind} has units for values in 0..1: set data.standardize=false, or model.visible=gaussian "
-                    "for numbers"
-                )
-            if any(change.kind == "noise" for change in self.data.augment):
-                raise ValueError(
-                    f"model {self.model.kind} has units for values in 0..1, and data.augment has noise, which takes them out: "
-                    "leave it out"
-                )
+        if self.task and (unfit := outside_unit_interval(self.task, self.model, self.data, images=False)):
+            raise ValueError(unfit)
         if isinstance(self.optimizer, PolyakSgd) and _falls_below(self.task, self.optimizer.f_min):
             raise ValueError(
                 f"optimizer polyak_sgd goes uphill where the loss is below optimizer.f_min={self.optimizer.f_min:g}, and that of a "
@@ -93,9 +85,7 @@ class Experiment(Config):
             raise ValueError("schedule reduce-on-plateau needs a validation part: set data.validation above 0")
         if self.train.patience is not None and self.data.validation == 0:
             raise ValueError("train.patience needs a validation part: set data.validation above 0")
-        if (
-            unfit := unfit_adversaries(self.task, self.data, self.model, self.optimizer, self.schedule, self.train)
-        ) is not None:
+        if unfit := unfit_adversaries(self.task, self.model, self.optimizer, self.schedule, self.train):
             raise ValueError(unfit)
         steps = [change.at for change in self.replay]
         if steps != sorted(set(steps)):

@@ -11,11 +11,12 @@ from dlx import engine
 from dlx.config import Experiment, load_experiment
 from dlx.config.model import ModelConfig
 from dlx.config.task import TaskConfig
+from dlx.config.unit_interval import needs_unit_interval
 from dlx.data import Dataset, Spec
 from dlx.data.dataset import Part, Scaling
 from dlx.diagnose.gradcheck import GradCheck, GradientsFound, check_gradients
 from dlx.events import Event
-from dlx.tasks import needs_unit_interval, target_kind
+from dlx.tasks import target_kind
 
 EXAMPLES, SIDE = 8, 12
 LENGTH, TOKENS = 4, 7

@@ -14,12 +14,13 @@ from dlx.config.data import DataConfig
 from dlx.config.model import ModelConfig
 from dlx.config.task import TaskConfig
 from dlx.config.teaches import unsuited
+from dlx.config.unit_interval import needs_unit_interval, outside_unit_interval
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
 from dlx.engine.examine import EXAMINED
 from dlx.errors import ConfigError
 from dlx.optim import averages, check_averaging, check_schedule
-from dlx.tasks import Task, build_task, default_task, needs_unit_interval, target_kind
+from dlx.tasks import Task, build_task, default_task, target_kind
 
 MAX_CHUNK = 1000
 """Training steps in one compiled call, at most: bounds the row numbers sent ahead."""
@@ -228,10 +229,12 @@ def _check_normalization(model: ModelConfig, task: TaskConfig, batch: int) -> No
 
 
 def _check_range(config: Experiment, task: TaskConfig, dataset: Dataset) -> None:
-    """Bytes are pixels and scaled to 0..1; numbers stay as they are. (`data.standardize` is refused by the task itself.)"""
-    why = needs_unit_interval(task, config.model, len(dataset.spec.input_shape) == 3)
-    inputs = dataset.train.inputs
-    if why is None or inputs.dtype == np.uint8 or config.data.standardize:
+    """Bytes are pixels and scaled to 0..1; numbers stay as they are."""
+    images = len(dataset.spec.input_shape) == 3
+    if unfit := outside_unit_interval(task, config.model, config.data, images=images):
+        raise ConfigError(unfit)
+    why, inputs = needs_unit_interval(task, config.model, images=images), dataset.train.inputs
+    if why is None or inputs.dtype == np.uint8:
         return
     low, high = float(inputs.min()), float(inputs.max())
     if low < -ROUNDING or high > 1 + ROUNDING:

@@ -2,9 +2,6 @@
 
 from typing import assert_never
 
-from dlx.config.adversarial_task import RivalsCommon
-from dlx.config.autoencoder_task import Bernoulli
-from dlx.config.model import Dbn, ModelConfig, Rbm
 from dlx.config.task import Adversarial as AdversarialConfig
 from dlx.config.task import (
     Belief,
@@ -108,23 +105,6 @@ def target_kind(config: TaskConfig) -> TargetKind | None:
         case CycleConfig():
             return None
     assert_never(config)
-
-
-def needs_unit_interval(config: TaskConfig, model: ModelConfig, images: bool) -> str | None:
-    """Why inputs must be numbers in 0..1, in a clause that names the keys; None where they may be any."""
-    match config:
-        case Boltzmann() | Belief() if isinstance(model, Rbm | Dbn) and model.visible == "bernoulli":
-            return "model.visible=bernoulli takes the inputs for probabilities"
-        case Reconstruct(loss="cross-entropy"):
-            return "task.loss=cross-entropy takes the inputs for probabilities"
-        case Variational(likelihood=Bernoulli()):
-            return "task.likelihood.kind=bernoulli takes the inputs for probabilities"
-        case Variational() if images:
-            return "task.kind=vae makes images of pixels in 0..1"
-        case RivalsCommon():
-            return f"task.kind={config.kind} makes images of pixels in 0..1"
-        case _:
-            return None
 
 
 def default_task(target: TargetKind) -> TaskConfig:

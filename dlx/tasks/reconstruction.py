@@ -39,8 +39,6 @@ class Reconstruction(Descent, Examined):
         said = jax.eval_shape(lambda: self.apply(config, params, rest, example.inputs, key, train=True)[1]).shape
         if said != example.inputs.shape:
             raise ConfigError(f"model {name} turns {example.inputs.shape} into {said}; an autoencoder must give the same shape")
-        if task.loss == "cross-entropy":
-            check_unit_interval(config, "task.loss=cross-entropy takes the inputs for probabilities")
         code = vars(config.model).get("code_activation", "sigmoid")
         if isinstance(task.sparsity, kinds.KlSparsity) and code != "sigmoid":
             raise ConfigError(
@@ -126,14 +124,6 @@ def sparsity(task: kinds.Reconstruct, code: jax.Array) -> jax.Array:
             each = target * (jnp.log(target) - jnp.log(active)) + (1 - target) * (jnp.log1p(-target) - jnp.log1p(-active))
             return weight * each.sum()
     assert_never(task.sparsity)
-
-
-def check_unit_interval(config: Experiment, why: str) -> None:
-    """Raises `ConfigError` where the config itself takes inputs out of 0..1; `why` is what they must be in it for."""
-    if vars(config.data).get("standardize", False):
-        raise ConfigError(f"{why}, and data.standardize takes them out of 0..1: set data.standardize=false")
-    if any(change.kind == "noise" for change in vars(config.data).get("augment", ())):
-        raise ConfigError(f"{why}, and data.augment has noise, which takes them out of 0..1: leave it out")
 
 
 def _each(task: kinds.Reconstruct, inputs: jax.Array, said: jax.Array) -> Sums:

@@ -23,7 +23,6 @@ from dlx.optim import penalty
 from dlx.tasks.asked_noise import asked_classes
 from dlx.tasks.descent import Descent
 from dlx.tasks.network import Network, in_features, narrowed, widened
-from dlx.tasks.reconstruction import check_unit_interval
 from dlx.tasks.state import Asked, Batch, Examined, Key, LearnerState, Sums, between, summed
 
 
@@ -38,13 +37,9 @@ class VariationalInference(Descent, Examined):
         self.running_scores = ("loss", "elbo", "reconstruction", "kl")
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
-        """Raises `ConfigError` for a network that is no variational autoencoder, and for inputs that do not suit the likelihood."""
+        """Raises `ConfigError` for a network that is no variational autoencoder."""
         del example
         self.network.check_can(VariationalAutoencoder, config, params, rest, key)
-        if isinstance(_task(config).likelihood, kinds.Bernoulli):
-            check_unit_interval(config, "task.likelihood.kind=bernoulli takes the inputs for probabilities")
-        elif len(self.shape) == 3:
-            check_unit_interval(config, "task.kind=vae makes images of pixels in 0..1")
 
     def memory(self, config: Experiment, batch_size: int) -> Any:
         """No step was taken."""

@@ -41,6 +41,14 @@ def test_numbers_beyond_0_and_1_are_refused_where_they_must_be_in_between(parts)
     plan_for(experiment(parts), dataset(images(255).astype(np.uint8)))  # pixels are scaled
 
 
+def test_a_gaussian_likelihood_takes_any_numbers_but_makes_images_of_pixels():
+    gaussian = {"task": {"kind": "vae", "likelihood": {"kind": "gaussian"}}, "model": {"kind": "vae"}}
+    config = experiment(gaussian, standardize=True)
+    plan_for(config, dataset(images(255).reshape(8, 64)))
+    with pytest.raises(ConfigError, match=r"images of pixels in 0..1, .* set data.standardize=false"):
+        plan_for(config, dataset(images(1)))
+
+
 @pytest.mark.parametrize(
     "parts",
     [
