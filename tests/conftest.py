@@ -17,19 +17,15 @@ ROOT = Path(__file__).parents[1]
 if version("jax").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
 
-QUICK = frozenset({"cli", "contracts", "diagnose", "engine", "evaluation", "experiment", "models", "sweep", "tasks"})
-"""Folders whose programs are compiled often and run for moments: LLVM, half of what compiling takes, hardly optimizes them.
-
-XLA's own passes, which decide what is computed and in which order, are all run. What is said of bits, of speed, or of a whole
-training is tested as users have it: in the other folders, and under `@pytest.mark.optimized` in these.
-"""
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before any fixture, so that what a folder's tests share is compiled as they are."""
-    folder = item.path.relative_to(ROOT / "tests").parts[0]
-    quick = folder in QUICK and item.get_closest_marker("optimized") is None
+    """Programs of tests are compiled often and run for moments: LLVM, half of what compiling takes, hardly optimizes them.
+
+    XLA's own passes, which decide what is computed and in which order, are all run. What is said of bits, of speed, or of a whole
+    training is tested as users have it, under `@pytest.mark.optimized`. Before any fixture, so that fixtures are compiled so too.
+    """
+    quick = item.get_closest_marker("optimized") is None
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)  # for JAX when it is imported, here and in processes of the test
     if "jax" in sys.modules:
         sys.modules["jax"].config.update("jax_disable_most_optimizations", quick)

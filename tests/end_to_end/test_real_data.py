@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.optimized
+
 
 def train(*arguments: str) -> dict[str, float]:
     """The metrics of one `dlx train`, in a process of its own as a user's is."""

@@ -107,14 +107,14 @@ def test_a_counter_is_no_weight(tmp_path):
 def test_with_few_labels_a_pretrained_encoder_beats_a_fresh_one(real_data):
     """The recipes, shortened: 300 labelled MNIST digits, eight seeds in eight lanes; the autoencoder saw 54,000 without their labels."""
     data = {"kind": "mnist", "path": str(real_data("mnist")), "standardize": False}
-    cohort = cohort_of([read_tree("mnist-autoencoder") | {"data": data, "train": {"duration": "6 epochs", "batch_size": 128}}])
+    cohort = cohort_of([read_tree("mnist-autoencoder") | {"data": data, "train": {"duration": "2 epochs", "batch_size": 128}}])
     _, encoder = drain(cohort.start())
     _, encoder = drain(cohort.train(encoder))
     weights = {name: np.asarray(leaf)[0] for name, leaf in named_leaves(encoder.best)}
     labelled = read_tree("mnist-mlp") | {
         "data": {**data, "limit": 300},
         "model": {"kind": "mlp", "hidden": [512, 256], "init": "xavier"},
-        "train": {"duration": "300 steps", "batch_size": 50},
+        "train": {"duration": "150 steps", "batch_size": 50},
     }
     cohort, accuracy = cohort_of([labelled | {"train": {**labelled["train"], "seed": seed}} for seed in range(8)]), {}
     for name, start in (("fresh", cohort.start()), ("pretrained", cohort.start_from(weights))):

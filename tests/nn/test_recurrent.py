@@ -354,6 +354,7 @@ def test_a_bfloat16_bias_gets_the_gradient_of_all_steps() -> None:
     np.testing.assert_array_equal(nnx.to_pure_dict(slopes)["bias"].astype(jnp.float32), 1024)
 
 
+@pytest.mark.optimized
 def test_a_bfloat16_memory_goes_on_counting() -> None:
     """An open forget gate, and about 1 more at every step: in bfloat16 the sum would stop at 256."""
     net = Recurrent(
