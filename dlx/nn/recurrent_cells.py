@@ -67,18 +67,16 @@ class Lstm(Cell):
     blocks, memories = 4, 2
 
     def forward(self, x: Array, y: Array, state: State) -> tuple[State, tuple[Array, ...]]:
-        # One pass over all gates: sigmoid(a) = tanh(a / 2) / 2 + 1 / 2.
-        half = jnp.full(state[0].shape[-1], 0.5, x.dtype)
-        scale = jnp.concatenate([half, half, 2 * half, half])
-        gates = jnp.tanh((x + y) * scale) * scale + (1 - scale)
-        i, f, z, o = jnp.split(gates, 4, axis=-1)
+        # The blocks are added apart: as one array of (b, 4 h) the sum would be written and read once more.
+        i, f, z, o = (a + b for a, b in zip(jnp.split(x, 4, axis=-1), jnp.split(y, 4, axis=-1), strict=True))
+        i, f, z, o = _sigmoid(i), _sigmoid(f), jnp.tanh(z), _sigmoid(o)
         c = f * state[0] + i * z
-        return (c, o * jnp.tanh(c)), (gates,)
+        return (c, o * jnp.tanh(c)), (i, f, z, o)
 
     def backward(
         self, kept: tuple[Array, ...], before: State, after: State, gradient: State
     ) -> tuple[tuple[Array, ...], State]:
-        i, f, z, o = jnp.split(kept[0], 4, axis=-1)
+        i, f, z, o = kept
         reach = jnp.tanh(after[0])  # a tanh costs less than an array for every step
         by_h = gradient[1]
         by_c = gradient[0] + by_h * o * (1 - reach * reach)
@@ -99,7 +97,7 @@ class Gru(Cell):
 
     def forward(self, x: Array, y: Array, state: State) -> tuple[State, tuple[Array, ...]]:
         h = state[0].shape[-1]
-        gates = 0.5 * jnp.tanh(0.5 * (x[..., : 2 * h] + y[..., : 2 * h])) + 0.5
+        gates = _sigmoid(x[..., : 2 * h] + y[..., : 2 * h])
         r, u = gates[..., :h], gates[..., h:]
         inner = y[..., 2 * h :]
         n = jnp.tanh(x[..., 2 * h :] + r * inner)
@@ -118,3 +116,7 @@ class Gru(Cell):
         by_x = jnp.concatenate([by_r, by_u, by_n], axis=-1)
         by_y = jnp.concatenate([by_r, by_u, by_n * r], axis=-1)
         return (by_x, by_y), (by_h * u,)
+
+
+def _sigmoid(a: Array) -> Array:
+    return 0.5 * jnp.tanh(0.5 * a) + 0.5  # a tanh is vectorized on a CPU
