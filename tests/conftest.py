@@ -12,10 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# A program is compiled on one thread: the other cores have tests of their own.
+_FLAGS = ["--xla_cpu_parallel_codegen_split_count=1"]
 # XLA reads its flags when the first test starts it, which may be before dlx could set them (`engine.configure`). Then this process would
 # sum in another order than those that tests start, which inherit the flags.
 if version("jax").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_experimental_ynn_fusion_type=".strip()
+    _FLAGS.append("--xla_cpu_experimental_ynn_fusion_type=")
+os.environ["XLA_FLAGS"] = " ".join([*filter(None, [os.environ.get("XLA_FLAGS")]), *_FLAGS])
 
 
 @pytest.hookimpl(tryfirst=True)

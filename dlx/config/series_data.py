@@ -11,7 +11,10 @@ CalendarPart = Literal["hour", "weekday", "month", "year-day"]
 
 
 class Har(DataCommon):
-    """Human activity recognition: 128 steps of 9 channels of a phone's motion, six activities. Anguita et al. 2013, UCI."""
+    """Human activity recognition: 128 steps of 9 channels of a phone's motion, six activities. Anguita et al. 2013, UCI.
+
+    The last training windows validate: they are of other people, as those of the test are.
+    """
 
     kind: Literal["har"] = "har"
     path: File | None = None

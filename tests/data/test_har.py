@@ -68,7 +68,12 @@ def test_however_it_is_packed(tmp_path, packing):
     assert dataset.test.inputs[window, step, channel] == pytest.approx(channel + window / 100 + step / 100_000)
     assert dataset.test.targets.tolist() == [row % 6 for row in range(12)]
     assert dataset.scaling.mean.shape == (9,)
-    assert "validation is easier" in dataset.report[0]
+
+
+def test_the_last_windows_validate_because_they_are_of_other_people(tmp_path):
+    dataset = load(Har(path=str(write(tmp_path, "folder", files())), validation=0.25, standardize=False))
+    ends = [dataset.train.inputs[-1, 0, 0], *dataset.validation.inputs[[0, -1], 0, 0]]
+    assert ends == pytest.approx([0.17, 0.18, 0.23]), "windows 17, 18 and 23 of 24"
 
 
 @pytest.mark.parametrize(
