@@ -13,7 +13,7 @@ CalendarPart = Literal["hour", "weekday", "month", "year-day"]
 class Har(DataCommon):
     """Human activity recognition: 128 steps of 9 channels of a phone's motion, six activities. Anguita et al. 2013, UCI.
 
-    The last training windows validate: they are of other people, as those of the test are.
+    The last training windows validate: they are of other people, as those of the test are. `seed` has no part in that.
     """
 
     kind: Literal["har"] = "har"

@@ -26,14 +26,15 @@ CHANNELS: Final = (
 CLASSES: Final = ("walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying")
 STEPS: Final = 128
 _PAGE = "https://archive.ics.uci.edu/dataset/240/human+activity+recognition+using+smartphones"
-_NAME = re.compile(r"(?:(?:body_acc|body_gyro|total_acc)_[xyz]|y)_(?:train|test)\.txt")
+_NAME = re.compile(r"(?:(?:body_acc|body_gyro|total_acc)_[xyz]|y|subject)_(?:train|test)\.txt")
 _ARCHIVE = re.compile(r".*har.*\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz))", re.IGNORECASE)
 
 
 def load_har(config: Har, target: TargetKind | None) -> Dataset:
     """Read the official training and test parts: inputs (n, 128, 9) float32. The people in the test part are not those in training.
 
-    Windows of one person overlap. So the validation part is no draw of the training windows, but the last of them.
+    Windows of one person overlap. So the validation part is no draw of the training windows, but the last of them: whole people, where
+    the archive says whose they are.
     """
     if config.path is None:
         raise MissingInputError(
@@ -41,7 +42,7 @@ def load_har(config: Har, target: TargetKind | None) -> Dataset:
         )
     path = existing(config.path, "data.path")
     files = _files(path)
-    train, validation = _last_held_out(_pair(files, "train", path), config.validation)
+    train, validation = _last_held_out(_pair(files, "train", path), _people(files, path), config.validation)
     arrays = Arrays(
         "har",
         train,
@@ -53,13 +54,25 @@ def load_har(config: Har, target: TargetKind | None) -> Dataset:
     return from_arrays(arrays, config, target)
 
 
-def _last_held_out(pair: Pair, share: float) -> tuple[Pair, Pair | None]:
-    """The windows follow each other, one person's after another's: the last are of other people, as those of the test are."""
+def _last_held_out(pair: Pair, people: np.ndarray | None, share: float) -> tuple[Pair, Pair | None]:
+    """The last windows apart. They follow each other, one person's after another's, each half of the one before it.
+
+    The cut is between two of the `people` (n,), the nearest to the share; where nobody is named, one window between the parts is left out.
+    """
     inputs, activities = pair
-    count = round(len(inputs) * share)
-    if not count:
+    first = len(inputs) - round(len(inputs) * share)
+    if first == len(inputs):
         return pair, None
-    return (inputs[:-count], activities[:-count]), (inputs[-count:], activities[-count:])
+    last = first - 1
+    if people is not None and len(between := np.flatnonzero(np.diff(people)) + 1):
+        first = last = int(between[np.argmin(np.abs(between - first))])
+    return (inputs[:last], activities[:last]), (inputs[first:], activities[first:])
+
+
+def _people(files: dict[str, bytes], path: Path) -> np.ndarray | None:
+    """Whose each training window is (n,), if the archive says so."""
+    content = files.get("subject_train.txt")
+    return None if content is None else _numbers(content, f"{path}: subject_train.txt")[:, 0]
 
 
 def _files(path: Path) -> dict[str, bytes]:

@@ -105,6 +105,11 @@ def _require_images(trained: Trained) -> None:
             f"run {trained.run.id} makes no images out of noise (its task is {kind}): --judge is for tasks that do, "
             "such as adversarial, stacked, vae and boltzmann; leave it out"
         )
+    if vars(trained.config.model).get("visible") == "gaussian":
+        raise UsageError(
+            f"run {trained.run.id} makes images whose grey scale is its own (model.visible is gaussian), and --judge compares them with "
+            "the data's: leave it out"
+        )
 
 
 def _require_classes(judge: Trained) -> None:

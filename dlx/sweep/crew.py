@@ -9,21 +9,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from dlx.errors import UsageError
+
+_OF_GPUS: Final = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+"""The environment's names for which GPUs a process sees, and how much of their memory it takes."""
 
 
 class Crew:
     """The other workers of a sweep: `size - 1` processes that run the same command beside this one.
 
     Leaving the context ends them: at once after an error, or else when they have nothing left to do. What starts later in this
-    process has all its cores again.
+    process has all its cores and GPUs again.
     """
 
     def __init__(self, arguments: Sequence[str], size: int) -> None:
         self.arguments, self.size = list(arguments), size
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._cores = os.sched_getaffinity(0)
+        self._cores, self._environment = os.sched_getaffinity(0), dict(os.environ)
 
     def __enter__(self) -> "Crew":
         environments = [_share(index, self.size) for index in range(self.size)]
@@ -36,8 +40,14 @@ class Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.finish(stop=True)
-        os.sched_setaffinity(0, self._cores)
+        try:
+            self.finish(stop=True)
+        finally:
+            os.sched_setaffinity(0, self._cores)
+            for name in _OF_GPUS:
+                os.environ.pop(name, None)
+                if name in self._environment:
+                    os.environ[name] = self._environment[name]
 
     def running(self) -> bool:
         """Whether any of them still works."""
@@ -57,8 +67,8 @@ def _share(index: int, size: int) -> tuple[dict[str, str], set[int]]:
     if gpus:
         mine = gpus[index::size] or [gpus[index % len(gpus)]]
         sharing = -(-size // len(gpus))
-        memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / sharing:.2f}"} if sharing > 1 else {}
-        return {"CUDA_VISIBLE_DEVICES": ",".join(mine), **memory}, set()
+        memory = {_OF_GPUS[1]: f"{0.9 / sharing:.2f}"} if sharing > 1 else {}
+        return {_OF_GPUS[0]: ",".join(mine), **memory}, set()
     cores = sorted(os.sched_getaffinity(0))
     if size > len(cores):
         raise UsageError(f"--workers {size}: this machine has {len(cores)} cores for them; give {len(cores)} or less")
@@ -66,7 +76,7 @@ def _share(index: int, size: int) -> tuple[dict[str, str], set[int]]:
 
 
 def _gpus() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(_OF_GPUS[0])
     if visible is not None:
         return [name for name in visible.split(",") if name.strip()]
     return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]

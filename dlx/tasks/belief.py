@@ -10,7 +10,7 @@ import optax
 
 from dlx.config import Experiment, energy_model
 from dlx.config.energy_task import Belief
-from dlx.config.schedule import ReduceOnPlateau, ScheduleFree
+from dlx.config.schedule import Ramp, ReduceOnPlateau, ScheduleFree
 from dlx.data import Spec
 from dlx.data.augment import augment
 from dlx.errors import ConfigError
@@ -58,10 +58,10 @@ class GreedyPretraining(Descent, Examined):
                 "set another schedule than reduce-on-plateau, and train.patience=null"
             )
 
-    def memory(self, config: Experiment, batch_size: int) -> jax.Array:
-        """How many batches there were: each draws other units to be judged by."""
+    def memory(self, config: Experiment, batch_size: int) -> Any:
+        """None."""
         del config, batch_size
-        return jnp.zeros((), jnp.int32)
+        return ()
 
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
         """One gradient step of the layer whose turn it is; the others stay as they are."""
@@ -77,8 +77,8 @@ class GreedyPretraining(Descent, Examined):
         return LearnerState(_moved(learns, moved, state.params), rest, opt, state.average, memory), sums
 
     def loss(
-        self, config: Experiment, params: Any, rest: Any, memory: jax.Array, batch: Batch, key: Key, *, train: bool
-    ) -> tuple[jax.Array, tuple[Any, jax.Array, Sums]]:
+        self, config: Experiment, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool
+    ) -> tuple[jax.Array, tuple[Any, Any, Sums]]:
         """The mean free energy of what the learning layer sees, less that of its samples, and the penalties."""
         task = _task(config)
         noise, binary, sampling = jax.random.split(key, 3)
@@ -100,11 +100,11 @@ class GreedyPretraining(Descent, Examined):
 
         value, each = self._of_learning(config, rest["steps"], of_layer)
         sums = summed({**each, "layers": self._layers(config, rest, batch)}, batch.weight)
-        return value + penalty(config.optimizer, params), (rest, memory + 1, sums)
+        return value + penalty(config.optimizer, params), (rest, memory, sums)
 
-    def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[jax.Array, Sums]:
+    def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """What each example adds to the sums (b,), judged by the layer that learned last, on what the layers below make of the example."""
-        binary, scoring = jax.random.split(jax.random.fold_in(key, state.memory))
+        binary, scoring = jax.random.split(key)
         v = visible(_task(config).binarize, batch.inputs, binary)
 
         def of_layer(number: int) -> Sums:
@@ -115,7 +115,7 @@ class GreedyPretraining(Descent, Examined):
 
         # After the last step of a layer it is that layer which is judged, not the next one, which has learned nothing.
         each = self._of_learning(config, jnp.maximum(state.rest["steps"] - 1, 0), of_layer)
-        return state.memory + 1, {**each, "layers": self._layers(config, state.rest, batch)}
+        return state.memory, {**each, "layers": self._layers(config, state.rest, batch)}
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """The reconstruction (b, ...) of inputs (b, ...) from the top layer's probabilities."""
@@ -141,12 +141,15 @@ class GreedyPretraining(Descent, Examined):
 
     def _loss(
         self, config: Experiment, params: Any, state: LearnerState, batch: Batch, key: Key, *, train: bool
-    ) -> tuple[jax.Array, tuple[Any, jax.Array, Sums]]:
+    ) -> tuple[jax.Array, tuple[Any, Any, Sums]]:
         return self.loss(config, params, state.rest, state.memory, batch, key, train=train)
 
     def _share(self, config: Experiment) -> int:
-        """Steps of each layer; the last one has those that are left over, too."""
-        return self.total_steps // _depth(config)
+        """Steps of each layer; the last one has those that are left over, too.
+
+        In a range test the first layer has them all: losses of different layers say nothing of rates.
+        """
+        return self.total_steps if isinstance(config.schedule, Ramp) else self.total_steps // _depth(config)
 
     def _learns(self, config: Experiment, step: jax.Array) -> jax.Array:
         """The number of the layer that learns in a step."""

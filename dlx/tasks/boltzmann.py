@@ -5,7 +5,7 @@ contrastive divergence, <v h> of the data less <v h> of the samples. So every op
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, assert_never
 
 import jax
 import jax.numpy as jnp
@@ -32,15 +32,6 @@ SEARCHES: Final = ("lbfgs", "polyak_sgd")
 """Optimizers that look at the value of the loss, which means nothing here."""
 
 
-class Chains(NamedTuple):
-    """What goes from batch to batch."""
-
-    drawn: jax.Array
-    """How many batches there were: each draws other units to be judged by."""
-    hidden: Any
-    """The hidden units (b, hidden) of persistent chains, all off at first as in scikit-learn; else ()."""
-
-
 class ContrastiveDivergence(Descent, Examined):
     """One machine on data without targets."""
 
@@ -55,17 +46,16 @@ class ContrastiveDivergence(Descent, Examined):
         del params, rest, example, key
         check_optimizer(config)
 
-    def memory(self, config: Experiment, batch_size: int) -> Chains:
-        """No batch yet; of persistent chains as many as a batch has examples."""
+    def memory(self, config: Experiment, batch_size: int) -> Any:
+        """The hidden units (b, hidden) of persistent chains, as many as a batch has examples, all off as in scikit-learn; else ()."""
         assert isinstance(config.task, Boltzmann)
-        hidden: Any = ()
         if config.task.persistent and isinstance(config.model, energy_model.Rbm):
-            hidden = jnp.zeros((batch_size, config.model.hidden), jnp.float32)
-        return Chains(jnp.zeros((), jnp.int32), hidden)
+            return jnp.zeros((batch_size, config.model.hidden), jnp.float32)
+        return ()
 
     def loss(
-        self, config: Experiment, params: Any, rest: Any, memory: Chains, batch: Batch, key: Key, *, train: bool
-    ) -> tuple[jax.Array, tuple[Any, Chains, Sums]]:
+        self, config: Experiment, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool
+    ) -> tuple[jax.Array, tuple[Any, Any, Sums]]:
         """The mean free energy of the data less that of the samples, the distance from sparsity, and the penalties."""
         task = config.task
         assert isinstance(task, Boltzmann)
@@ -74,7 +64,7 @@ class ContrastiveDivergence(Descent, Examined):
 
         def sampled(layer: Layer) -> tuple[jax.Array, jax.Array]:
             begin, chain = jax.random.split(sampling)
-            hidden = memory.hidden if task.persistent else layer.draw_hidden(v, begin)
+            hidden = memory if task.persistent else layer.draw_hidden(v, begin)
             return layer.gibbs(hidden, chain, task.steps)
 
         def divergence(layer: Layer) -> tuple[jax.Array, Sums]:
@@ -87,24 +77,23 @@ class ContrastiveDivergence(Descent, Examined):
 
         samples, hidden = self._on(config, jax.lax.stop_gradient(params), rest, key, sampled)
         value, sums = self._on(config, params, rest, key, divergence)
-        after = Chains(memory.drawn + 1, hidden if task.persistent else ())
-        return value + penalty(config.optimizer, params), (rest, after, sums)
+        return value + penalty(config.optimizer, params), (rest, hidden if task.persistent else (), sums)
 
-    def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Chains, Sums]:
+    def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """What `evaluate` sums up, of each example (b,); of a small machine also the `log_likelihood`, by adding up all its states."""
 
         def likelihood(layer: Layer) -> jax.Array:
             return -layer.free_energy(v) - layer.log_partition()
 
-        memory, each, v = self._judged(config, state, batch, key)
+        each, v = self._judged(config, state, batch, key)
         if isinstance(config.model, energy_model.Rbm) and config.model.hidden <= ENUMERABLE:
             each["log_likelihood"] = self._on(config, state.params, state.rest, key, likelihood)
-        return memory, each
+        return state.memory, each
 
-    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Chains, Sums]:
+    def evaluate(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """Pseudo-likelihood, reconstruction and free energy of a batch."""
-        memory, each, _ = self._judged(config, state, batch, key)
-        return memory, summed(each, batch.weight)
+        each, _ = self._judged(config, state, batch, key)
+        return state.memory, summed(each, batch.weight)
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """The reconstruction (b, ...) of inputs (b, ...) from the hidden units' probabilities."""
@@ -125,14 +114,13 @@ class ContrastiveDivergence(Descent, Examined):
         shape = check_asked(asked, self.shape)
         return self._on(config, state.params, state.rest, key, lambda m: fantasies(m, m.mean_visible, key, asked, shape))
 
-    def _judged(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Chains, Sums, jax.Array]:
-        """The chains after the batch, what each example adds to the sums (b,), and the visible units (b, visible)."""
-        task, memory = config.task, state.memory
-        assert isinstance(task, Boltzmann)
-        binary, scoring = jax.random.split(jax.random.fold_in(key, memory.drawn))
-        v = visible(task.binarize, batch.inputs, binary)
+    def _judged(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Sums, jax.Array]:
+        """What each example adds to the sums (b,), and the visible units (b, visible)."""
+        assert isinstance(config.task, Boltzmann)
+        binary, scoring = jax.random.split(key)
+        v = visible(config.task.binarize, batch.inputs, binary)
         each = self._on(config, state.params, state.rest, key, lambda layer: judged(layer, v, scoring))
-        return memory._replace(drawn=memory.drawn + 1), each, v
+        return each, v
 
     def _on(self, config: Experiment, params: Any, rest: Any, key: Key, use: Callable[[Layer], Any]) -> Any:
         """What `use` makes of the machine with these parameters. Nothing of it depends on the mode."""
@@ -174,8 +162,8 @@ def seen(layer: Layer, v: jax.Array) -> Sums:
 
 def judged(layer: Layer, v: jax.Array, key: Key) -> Sums:
     """What `seen` tells of v (b, visible), and `pseudo_likelihood`."""
-    positions = jax.random.randint(key, (POSITIONS, len(v)), 0, v.shape[1])
-    likelihoods = jax.lax.map(lambda position: layer.pseudo_log_likelihood(v, position), positions)
+    positions = jax.random.randint(key, (len(v), POSITIONS), 0, v.shape[1])  # the same for an example in a batch of any size
+    likelihoods = jax.lax.map(lambda position: layer.pseudo_log_likelihood(v, position), positions.T)
     return {**seen(layer, v), "pseudo_likelihood": likelihoods.mean(0)}
 
 

@@ -66,7 +66,7 @@ class Cycle(Rivals):
         for kind, fake in enumerate(made):
             each |= {f"{kind} {name}": part for name, part in examined(batch.inputs[:, kind], fake, batch.weight).items()}
         del each["apart"], each["data_apart"]
-        return state.memory + 1, {**each, "loss": each["critic_loss"] + each["generator_loss"]}
+        return state.memory, {**each, "loss": each["critic_loss"] + each["generator_loss"]}
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """Pairs (b, 2, h, w, c) -> (b, 2, h, w, c): at each place the other image, translated into the kind of that place."""

@@ -93,7 +93,6 @@ class NoiseRivals(Rivals):
     def examine(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[Any, Sums]:
         """Each example beside one generated image of its class: losses, distances, and its part of means and covariances."""
         classes, loss = self.told(batch), _loss(config)
-        key = jax.random.fold_in(key, state.memory)
 
         def use(model: nnx.Module) -> tuple[jax.Array, ...]:
             assert isinstance(model, NoiseGan)
@@ -114,7 +113,7 @@ class NoiseRivals(Rivals):
         codes = vars(config.model).get("codes")
         if codes is not None and codes.categorical:
             each["code_accuracy"] = right
-        return state.memory + 1, each
+        return state.memory, each
 
     def predict(self, config: Experiment, state: LearnerState, inputs: jax.Array, key: Key) -> jax.Array:
         """The critic's score of images (b, h, w, c): (b, 1), or (b, classes) for a critic that is told the class."""

@@ -35,7 +35,7 @@ PLAYERS: Final[tuple[Player, Player]] = ("critic", "generator")
 
 
 class Rivals(Examined):
-    """A task of two players. Its memory counts the batches that it has gone through, so that no two get the same noise."""
+    """A task of two players. Its memory counts the steps that were taken."""
 
     scores: Mapping[str, bool]
     running_scores: tuple[str, ...]
@@ -72,7 +72,7 @@ class Rivals(Examined):
         )
 
     def memory(self, config: Experiment, batch_size: int) -> Any:
-        """No batch yet."""
+        """No step yet."""
         del config, batch_size
         return jnp.zeros((), jnp.int32)
 

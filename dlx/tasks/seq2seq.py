@@ -11,7 +11,7 @@ from flax import nnx
 from dlx.config import Experiment
 from dlx.config.task import Seq2Seq
 from dlx.data import Spec
-from dlx.data.tokens import BEGIN, END, PAD
+from dlx.data.tokens import BEGIN, END, PAD, UNKNOWN
 from dlx.errors import UsageError
 from dlx.models.translator import Translator
 from dlx.optim import penalty
@@ -98,7 +98,10 @@ class SequenceToSequence(Descent, Examined):
         each = shortened(self.lengths, self._needed(batch), of_length, batch)
         if self.translates:
             said = self._written(config, state, batch.inputs, key)
-            each |= {"exact": jnp.all(said == batch.targets, -1).astype(jnp.float32)} | ngram_matches(said, batch.targets)
+            right = (said == batch.targets) & (
+                batch.targets != UNKNOWN
+            )  # nothing is right where a word is not known, as in BLEU
+            each |= {"exact": jnp.all(right, -1).astype(jnp.float32)} | ngram_matches(said, batch.targets)
         return state.memory, each
 
     def metrics(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from dlx.data import Spec
 from dlx.data.augment import augment
 from dlx.models.stackgan import StackGan
 from dlx.nn import avg_pool
+from dlx.optim.averaging import EXACT
 from dlx.tasks.made_images import troubles
 from dlx.tasks.noise_rivals import NoiseRivals
 from dlx.tasks.rivals import Player, still
@@ -23,14 +24,14 @@ STAGES = ("first", "second")
 
 
 class Stacked(NoiseRivals):
-    """Both players have two stages. The second begins after a share of the steps, when the first does not change any more.
+    """Both players have two stages. The second begins after a share of the steps, when the first one's weights do not change any more.
 
     What is scored are always whole images: while the first stage learns they are those of a second one that has not begun.
     """
 
     def __init__(self, config: StackedConfig, spec: Spec, total_steps: int, steps_per_epoch: int) -> None:
         super().__init__(config, spec, spec.outputs, total_steps, steps_per_epoch)
-        self.begins = min(total_steps, max(1, math.ceil(config.first * total_steps)))
+        self.begins = min(total_steps, max(1, math.ceil(config.first * total_steps * EXACT)))
         """The step at which the second stage begins."""
 
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
@@ -65,7 +66,7 @@ class Stacked(NoiseRivals):
         return value + other, (rest, means)
 
     def optimizer(self, config: Experiment, player: Player) -> optax.GradientTransformationExtraArgs:
-        """The player's own optimizer for each stage. Outside its time a stage and its optimizer stand still."""
+        """The player's own optimizer for each stage. Outside its time it stands still, and moves nothing."""
         steps = self.critic_steps if player == "critic" else 1
         stages = [self.own_optimizer(config, player, begins) for begins in (0, self.begins)]
 

@@ -63,17 +63,26 @@ def test_however_it_is_packed(tmp_path, packing):
     dataset = load(Har(path=str(write(tmp_path, packing, files())), validation=0.25, test=0.9))
     assert dataset.spec.input_shape == (STEPS, 9)
     assert dataset.spec.classes == ("walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying")
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (18, 6, 12), "the test part is its own"
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (17, 6, 12), "the test part is its own"
     window, step, channel = 7, 100, 4
     assert dataset.test.inputs[window, step, channel] == pytest.approx(channel + window / 100 + step / 100_000)
     assert dataset.test.targets.tolist() == [row % 6 for row in range(12)]
     assert dataset.scaling.mean.shape == (9,)
 
 
-def test_the_last_windows_validate_because_they_are_of_other_people(tmp_path):
-    dataset = load(Har(path=str(write(tmp_path, "folder", files())), validation=0.25, standardize=False))
+@pytest.mark.parametrize(
+    ("people", "last", "first"),
+    [(None, 16, 18), ([1] * 9 + [3] * 6 + [5] * 9, 14, 15), ([7] * 24, 16, 18)],
+    ids=["nobody is named: a window is left out", "a person's windows stay together", "one person"],
+)
+def test_the_last_windows_validate(tmp_path, people, last, first):
+    """Window w of 24 begins with w / 100; a quarter is asked for."""
+    found = files()
+    if people is not None:
+        found["UCI HAR Dataset/train/subject_train.txt"] = "\n".join(map(str, people)).encode()
+    dataset = load(Har(path=str(write(tmp_path, "folder", found)), validation=0.25, standardize=False))
     ends = [dataset.train.inputs[-1, 0, 0], *dataset.validation.inputs[[0, -1], 0, 0]]
-    assert ends == pytest.approx([0.17, 0.18, 0.23]), "windows 17, 18 and 23 of 24"
+    assert ends == pytest.approx([last / 100, first / 100, 0.23])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,7 @@ def test_what_is_no_archive(tmp_path):
 
 def test_the_real_archive(real_data):
     dataset = load(Har(path=str(real_data("uci-har"))))
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (2160, 240, 950)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (2159, 240, 950), "nobody is named there"
     assert min(np.bincount(dataset.test.targets).tolist()) > 100
     gravity = dataset.test.inputs[..., 6].mean(axis=1)  # along the phone's length: 1 g upright, about 0 for somebody lying
     assert gravity[dataset.test.targets != 5].min() > gravity[dataset.test.targets == 5].max()

@@ -75,7 +75,7 @@ def generator(spec: Spec = SPEC, dtype: type = np.uint8, pixel_range: int = 255)
         return jnp.stack([jax.random.uniform(key, (asked.count,)), jnp.asarray(classes, jnp.float32)], 1)[:, None, None]
 
     preparation = SimpleNamespace(spec=spec, pixel_range=pixel_range, dtype=np.dtype(dtype))
-    config = SimpleNamespace(task=SimpleNamespace(kind="adversarial"))
+    config = SimpleNamespace(task=SimpleNamespace(kind="adversarial"), model=SimpleNamespace(kind="dcgan"))
     return SimpleNamespace(
         task=SimpleNamespace(generate=generate),
         run=SimpleNamespace(id="5678"),

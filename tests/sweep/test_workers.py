@@ -154,12 +154,26 @@ def test_two_workers_train_every_trial_once_and_both_of_them_some(store: Store) 
 
 
 @needs_two_cores
-def test_a_process_has_all_its_cores_again_when_its_crew_has_gone() -> None:
+def test_a_process_has_all_its_cores_again_when_its_crew_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sweeps in their own process goes on in it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     cores = os.sched_getaffinity(0)
     with Crew(["--version"], 2):
         assert len(os.sched_getaffinity(0)) == len(cores) // 2 + len(cores) % 2
     assert os.sched_getaffinity(0) == cores
+
+
+@pytest.mark.parametrize(("size", "memory"), [(2, None), (4, "0.45")])
+def test_a_process_has_all_its_gpus_again_when_its_crew_has_gone(
+    monkeypatch: pytest.MonkeyPatch, size: int, memory: str | None
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    with Crew(["--version"], size):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        assert os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION") == memory
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ
 
 
 @needs_two_cores

@@ -201,19 +201,11 @@ def test_evaluation_merges_over_batches_and_ignores_padding(family):
     weight = jnp.asarray([1.0, 1, 1, 1, 0, 0])
     padded = Batch(seen.inputs.at[4:].set(jnp.nan), seen.targets, weight)
     memory, sums = jax.jit(lambda state, padded: task.evaluate(config, state, padded, KEY))(state, padded)
-    assert memory == 1
+    assert memory == 0, "an evaluation is no step"
     assert sums["count"] == 4
     metrics = task.metrics({name: np.asarray(value, np.float64) for name, value in sums.items()})
     assert np.isfinite(list(metrics.values())).all()
     assert {"frechet_pixels", "diversity", "critic_accuracy", "loss"} <= metrics.keys()
-
-
-def test_two_batches_of_an_evaluation_get_other_noise():
-    config, task, seen, state = begun("gan")
-    evaluate = jax.jit(lambda state: task.evaluate(config, state, seen, KEY))
-    memory, first = evaluate(state)
-    _, second = evaluate(state._replace(memory=memory))
-    assert np.abs(np.asarray(first["fake_features"] - second["fake_features"])).max() > 1e-6
 
 
 def test_critic_steps_see_their_own_parts_of_the_batch():

@@ -66,6 +66,19 @@ def test_one_layer_learns_at_a_time_and_all_others_stay_as_they_are():
     assert layers == pytest.approx([0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3])
 
 
+def test_a_range_test_climbs_its_ladder_once_on_the_first_layer():
+    """Losses of different layers, or a ladder that begins again with each, would say nothing of rates."""
+    config = experiment("optimizer.lr=0.001", "optimizer.momentum=0", "schedule={kind: ramp, to: 100}")
+    task, state, batch = fresh(config, 5)
+    rates = [float(task.rates(config, jnp.asarray(step))["learning_rate"]) for step in range(5)]
+    assert rates == pytest.approx(np.geomspace(1e-3, 1e-1, 5))
+    update = jax.jit(lambda state, key: task.update(config, state, batch, key)[0])
+    for step in range(5):
+        after = update(state, jax.random.key(step))
+        assert moved(state, after) == {0}
+        state = after
+
+
 def test_a_layer_begins_with_a_fresh_optimizer_and_the_whole_schedule():
     config = experiment()
     task, state, batch = fresh(config, 6)

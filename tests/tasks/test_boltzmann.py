@@ -21,7 +21,7 @@ from dlx.experiment.restore import restore
 from dlx.experiment.run import resume, start
 from dlx.store import curves, find_run, open_store
 from dlx.tasks import Asked, Batch, LearnerState, build_task
-from dlx.tasks.boltzmann import Chains, ContrastiveDivergence
+from dlx.tasks.boltzmann import ContrastiveDivergence
 
 SPEC = Spec((4,), "none", 0, (), (), (), (), (), 64)
 TINY = {
@@ -79,9 +79,8 @@ def test_a_step_is_the_update_of_scikit_learns_rbm():
     )
     for found, wanted in zip(leaves(after.params), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
-    assert after.memory.hidden.shape == (16, 6)
-    assert set(np.unique(after.memory.hidden)) <= {0.0, 1.0}
-    assert int(after.memory.drawn) == 1
+    assert after.memory.shape == (16, 6)
+    assert set(np.unique(after.memory)) <= {0.0, 1.0}
 
 
 def test_with_more_gibbs_steps_the_gradient_comes_to_that_of_the_likelihood():
@@ -135,13 +134,11 @@ def test_metrics_are_means_over_the_examples_that_count():
     task, state, _ = machine(config, v, 1.0)
     rows, weight = np.r_[np.arange(13), [0, 0, 0]], np.r_[np.ones(13), np.zeros(3)]
     total: dict[str, np.ndarray] = {}
-    memory = task.memory(config, 8)
     for begin in (0, 8):
         chosen = slice(begin, begin + 8)
         batch = Batch(jnp.asarray(v[rows[chosen]], jnp.float32), jnp.zeros((8, 0)), jnp.asarray(weight[chosen]))
-        memory, sums = task.evaluate(config, state._replace(memory=memory), batch, jax.random.key(0))
+        _, sums = task.evaluate(config, state, batch, jax.random.key(0))
         total = {name: total.get(name, 0) + np.asarray(value, np.float64) for name, value in sums.items()}
-    assert int(memory.drawn) == 2, "each batch is judged at other visible units"
     found = task.metrics(total)
     w, c, b = leaves(state.params)
     assert found["free_energy"] == pytest.approx((-v @ b - np.logaddexp(0, v @ w + c).sum(1)).mean(), rel=1e-5)
@@ -300,8 +297,20 @@ def test_an_optimizer_that_searches_is_refused():
         machine(config, np.zeros((2, 4)), 1.0)
 
 
-def test_the_memory_of_a_machine_without_chains_is_a_count():
-    assert ContrastiveDivergence(SPEC, 10, 10).memory(experiment(), 5) == Chains(jnp.zeros((), jnp.int32), ())
+def test_a_machine_without_chains_remembers_nothing():
+    assert ContrastiveDivergence(SPEC, 10, 10).memory(experiment(), 5) == ()
+
+
+def test_an_examples_pseudo_likelihood_is_the_same_in_a_batch_of_any_size():
+    v = np.random.Generator(np.random.Philox(4)).integers(0, 2, (9, 4))
+    config = experiment()
+    task, state, _ = machine(config, v, 1.0)
+
+    def each(size: int) -> np.ndarray:
+        batch = Batch(jnp.asarray(v[:size], jnp.float32), jnp.zeros((size, 0)), jnp.ones(size))
+        return np.asarray(task.examine(config, state, batch, jax.random.key(0))[1]["pseudo_likelihood"])
+
+    np.testing.assert_allclose(each(5), each(9)[:5], rtol=1e-6)
 
 
 def test_the_commands_know_machines(tmp_path, monkeypatch, capsys):
