@@ -77,6 +77,8 @@ def sample(
     path = samples_file(out, images=makes_images(trained))
     wanted = Wanted(count, seed, temperature, top_k, length, prompt, tuple(classes or ()), interpolate)
     made = sample(trained, wanted)
+    for note in made.notes:
+        people.print(f"note: {note}", markup=False)
     if path is not None:
         write_samples(made, path)
     if as_json:

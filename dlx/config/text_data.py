@@ -129,5 +129,6 @@ class TextPairs(TextCommon):
                 given, needed = ("source", "target") if target is None else ("target", "source")
                 raise ValueError(f"{part}{given} is given without {part}{needed}: name both files")
         if (self.path is None) == (self.source is None):
-            raise ValueError("name one file with tabs as path, or two files as source and target")
+            both = ", and set the others to null" if self.path is not None else ""
+            raise ValueError(f"name one file with tabs as path, or two files as source and target{both}")
         return self

@@ -23,7 +23,8 @@ def load_series(config: Series, target: TargetKind | None, *, keep_rows: bool = 
     if target not in (None, "number"):
         raise ConfigError(f"task: {name} is a series, whose next values are numbers: leave task out, or set task.kind=regress")
     rows = read_series(path, config.time, (config.target, *config.inputs), config.missing)
-    origins = _origins(config, len(rows.values), str(path))
+    report = list(rows.report)
+    origins = _origins(config, rows, str(path), report)
     windows = looked_at(features_of(config, rows), config.window)
     predicted = sliding_window_view(rows.values[:, 0], config.horizon)  # (places, horizon)
 
@@ -42,7 +43,7 @@ def load_series(config: Series, target: TargetKind | None, *, keep_rows: bool = 
         "kind": "arrays",
         "series": {"features": [config.target, *config.inputs, *_names(config)], "season": config.season or rows.season},
     }
-    return finish(name, targets, parts, scaling, moments, preprocessing, (*rows.report, _report(config, rows, origins)))
+    return finish(name, targets, parts, scaling, moments, preprocessing, (*report, _report(config, rows, origins)))
 
 
 def features_of(config: Series, rows: SeriesRows) -> np.ndarray:
@@ -53,6 +54,14 @@ def features_of(config: Series, rows: SeriesRows) -> np.ndarray:
 def looked_at(features: np.ndarray, window: int) -> np.ndarray:
     """All windows of (n, features), one row after the other: (n - window + 1, window, features), a view."""
     return sliding_window_view(features, window, axis=0).transpose(0, 2, 1)
+
+
+def with_a_truth(config: Series, rows: SeriesRows, first: np.ndarray, report: list[str]) -> np.ndarray:
+    """Those of the windows, by the `first` row (n,) that each predicts, of which all that is to be predicted was measured."""
+    told = sliding_window_view(rows.known, config.horizon).all(-1)[first]
+    if left := int((~told).sum()):
+        report.append(f"windows left out because the {config.target} to predict is missing: {left:,} of {len(first):,}")
+    return first[told]
 
 
 def _names(config: Series) -> tuple[str, ...]:
@@ -66,22 +75,29 @@ def target_names(config: Series) -> tuple[str, ...]:
     return tuple(f"{config.target} +{ahead}" for ahead in range(1, config.horizon + 1))
 
 
-def _origins(config: Series, rows: int, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each part the first row (n,) that each window predicts. All that it predicts is in its part."""
-    test = round(rows * config.test)
-    validation = round((rows - test) * config.validation)
-    ends = (rows - test - validation, rows - test, rows)
+def _origins(config: Series, rows: SeriesRows, where: str, report: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each part the first row (n,) that each window predicts. All that it predicts is in its part, and was measured."""
+    count = len(rows.values)
+    test = round(count * config.test)
+    validation = round((count - test) * config.validation)
+    ends = (count - test - validation, count - test, count)
     found = []
     for part, begin, end in zip(("train", "validation", "test"), (0, *ends[:2]), ends, strict=True):
         first, last = max(begin, config.window), end - config.horizon
         wanted = part == "train" or vars(config)[part] > 0
         if wanted and first > last:
             raise DataError(
-                f"{where}: the {part} part has {end - begin:,} of {rows:,} rows, which hold no window of {config.window} rows and "
+                f"{where}: the {part} part has {end - begin:,} of {count:,} rows, which hold no window of {config.window} rows and "
                 f"{config.horizon} after it: lower data.window or data.horizon, or change the shares data.validation and data.test"
             )
         found.append(np.arange(first, last + 1, config.stride) if wanted else np.arange(0))
-    train, validated, tested = found
+    kept = with_a_truth(config, rows, np.concatenate(found), report)
+    train, validated, tested = (kept[np.isin(kept, part)] for part in found)
+    for name, whole, part in zip(("train", "validation", "test"), found, (train, validated, tested), strict=True):
+        if len(whole) and not len(part):
+            raise DataError(
+                f"{where}: in the {name} part each window has a missing {config.target} to predict: change the shares of the parts"
+            )
     return train[-config.limit :] if config.limit else train, validated, tested
 
 

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -33,6 +33,8 @@ class SeriesRows:
     """In UTC, ascending, each once."""
     values: np.ndarray
     """(n, columns) float64, finite."""
+    known: np.ndarray
+    """(n,): whether the first column's value was there, and is not the last one before it."""
     report: tuple[str, ...]
 
     @property
@@ -73,10 +75,11 @@ def read_series(path: Path, time: str | Sequence[str], columns: Sequence[str], m
         report.append(f"of rows with the same time the first is used; left out: {twice:,}")
     frame, times = frame[first], times[first]
     values = _numbers(frame, columns, path)
+    known = ~np.isnan(values[:, 0])
     values, begin = _filled(values, columns, report)
     if len(values) < 2:
         raise DataError(f"{path} has {len(values)} rows that can be used: a series needs two or more")
-    rows = SeriesRows(frame.iloc[begin:], pd.DatetimeIndex(times.iloc[begin:]), values, tuple(report))
+    rows = SeriesRows(frame.iloc[begin:], pd.DatetimeIndex(times.iloc[begin:]), values, known[begin:], tuple(report))
     return _with_gaps(rows)
 
 
@@ -201,7 +204,7 @@ def _with_gaps(rows: SeriesRows) -> SeriesRows:
     if not gaps:
         return rows
     said = f"rows are {_words(rows.distance)} apart, but at {gaps:,} places, where rows are missing: a window goes on over them"
-    return SeriesRows(rows.frame, rows.times, rows.values, (*rows.report, said))
+    return replace(rows, report=(*rows.report, said))
 
 
 def _units_of_second(times: pd.DatetimeIndex) -> float:

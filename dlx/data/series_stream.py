@@ -8,7 +8,7 @@ import numpy as np
 from dlx.config.series_data import Series
 from dlx.data.chunks import Chunk
 from dlx.data.dataset import Part
-from dlx.data.series import features_of, looked_at
+from dlx.data.series import features_of, looked_at, with_a_truth
 from dlx.data.series_rows import SeriesRows, read_series
 from dlx.errors import DataError
 
@@ -36,10 +36,13 @@ def read_judging_series(config: Series, path: Path) -> tuple[Part, tuple[str, ..
         raise DataError(
             f"{path} has {len(rows.values):,} rows, and a window has {config.window} and {config.horizon} to predict: bring more"
         )
-    origins = config.window + np.arange(count)
-    windows = looked_at(features_of(config, rows), config.window)[:count]
+    report = list(rows.report)
+    origins = with_a_truth(config, rows, config.window + np.arange(count), report)
+    if not len(origins):
+        raise DataError(f"{path}: each window has a missing {config.target} to predict: bring rows that have it")
+    windows = looked_at(features_of(config, rows), config.window)[origins - config.window]
     targets = np.stack([rows.values[origins + ahead, 0] for ahead in range(config.horizon)], axis=1)
-    return Part(np.ascontiguousarray(windows), targets.astype(np.float32), rows.frame.iloc[origins]), rows.report
+    return Part(np.ascontiguousarray(windows), targets.astype(np.float32), rows.frame.iloc[origins]), tuple(report)
 
 
 def _read(config: Series, path: Path) -> SeriesRows:

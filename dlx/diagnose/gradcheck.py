@@ -50,14 +50,17 @@ def gradcheck(config: Experiment, check: GradCheck) -> Generator[Event, None, Gr
 
 
 def shrunk(config: Experiment, width: int) -> Experiment:
-    """The experiment with no hidden layer wider than `width`. Raises `ConfigError` for a model that has none to shrink."""
+    """The experiment with no hidden layer wider than `width`. Raises `ConfigError` for a model other than `mlp` and `convnet`."""
     match config.model:
         case Mlp():
             names = ("hidden",)
         case ConvNet():
             names = ("channels", "dense")
         case _:
-            raise ConfigError(f"--shrink {width}: model {config.model.kind} has no hidden widths in its config: leave it out")
+            raise ConfigError(
+                f"--shrink {width} knows the layers of mlp and convnet, not those of {config.model.kind}: leave it out, or set "
+                "widths in the config, such as model.hidden=8"
+            )
     narrow = {name: tuple(min(size, width) for size in vars(config.model)[name]) for name in names}
     return config.model_copy(update={"model": config.model.model_copy(update=narrow)})
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dlx import engine
 from dlx.data.text_tokenizer import Tokenizer
+from dlx.data.tokens import UNKNOWN
 from dlx.errors import UsageError
 from dlx.evaluation.gallery.pictures import Images, Sampled, Texts
 from dlx.experiment.restore import Trained
@@ -54,7 +55,7 @@ def sample(trained: Trained, wanted: Wanted) -> Sampled:
     asked = _asked(trained, wanted, text is not None)
     values = drawn(trained, asked, engine.step_key(wanted.seed, "sample", 0))
     if text is not None:
-        return Sampled(values, _texts(values, text, wanted.seed, asked.temperature))
+        return Sampled(values, _texts(values, text, wanted.seed, asked.temperature), _unknown(asked.prompt))
     rows = values if asked.steps else _near_square(values, len(wanted.classes))
     title = "Interpolations" if asked.steps else "Samples"
     names = wanted.classes if not asked.steps else ()
@@ -121,6 +122,17 @@ def _asked(trained: Trained, wanted: Wanted, text: bool) -> Asked:
     length = wanted.length or (0 if translates or not text else LENGTH)
     temperature = wanted.temperature if wanted.temperature is not None else 0.0 if translates else 1.0
     return Asked(count, temperature, wanted.top_k, length, prompt, classes, wanted.steps)
+
+
+def _unknown(prompt: np.ndarray | None) -> tuple[str, ...]:
+    """A sentence about tokens (length,) that the network never learned."""
+    count = 0 if prompt is None else int((prompt == UNKNOWN).sum())
+    if not count:
+        return ()
+    assert prompt is not None
+    return (
+        f"of the {len(prompt):,} tokens of the prompt {count:,} are not in the vocabulary, and say nothing to this network",
+    )
 
 
 def _of_text(wanted: Wanted) -> Mapping[str, Any]:

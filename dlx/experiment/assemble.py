@@ -14,6 +14,7 @@ from dlx.config.data import DataConfig
 from dlx.config.model import ModelConfig
 from dlx.config.task import TaskConfig
 from dlx.config.teaches import unsuited
+from dlx.config.text_data import Text
 from dlx.config.unit_interval import needs_unit_interval, outside_unit_interval
 from dlx.data import Dataset, load
 from dlx.engine import Cohort, Plan, Program, Shapes
@@ -96,8 +97,9 @@ def plan_for(config: Experiment, dataset: Dataset) -> tuple[Task, Plan]:
     examples = len(dataset.train)
     batch = _batch_size(config, examples)
     if batch > examples:
+        shorter = ", or lower data.length, so that there are more" if isinstance(config.data, Text) else ""
         raise ConfigError(
-            f"train.batch_size is {batch}, but the training part has {examples} examples; set it to {examples} or less, or to full"
+            f"train.batch_size is {batch}, but the training part has {examples} examples; set it to {examples} or less, or to full{shorter}"
         )
     per_epoch = examples // batch
     total = config.train.duration.steps(per_epoch)

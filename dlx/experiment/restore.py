@@ -88,7 +88,8 @@ def restore(run: RunRecord, store: Store) -> Trained:
             f"use the one before, {weights.path.name}, or train again"
         )
     if weights.step < 0:
-        raise MissingInputError(f"run {run.id} ({run.status}) has no weights that were scored yet: continue it, or wait")
+        what = "wait" if run.status == Status.RUNNING else f"continue it with `dlx train --resume {run.id}`"
+        raise MissingInputError(f"run {run.id} ({run.status}) has no weights that were both scored and saved: {what}")
     now = sources(config)
     changed = tuple(file for file, digest in run.environment.get("sources", {}).items() if now.get(file) != digest)
     notices = tuple(_notices(run, changed, weights.step))

@@ -88,7 +88,11 @@ def test_json_is_one_object(dlx, users_net):
     [
         (("digits-mlp", "--model", "net.py:Nothing"), 78, "net.py:Nothing has no parameters: there is no gradient to check"),
         (("digits-mlp", "--model", "net.py:Infinite"), 1, "at the initial parameters, before any step: `dlx check` shows"),
-        (("digits-mlp", "model.kind=linear", "--shrink", "3"), 78, "--shrink 3: model linear has no hidden widths"),
+        (
+            ("digits-mlp", "model.kind=linear", "--shrink", "3"),
+            78,
+            "--shrink 3 knows the layers of mlp and convnet, not those of linear",
+        ),
         (("digits-mlp", "--full", "--directions", "2"), 2, "--full takes every coordinate"),
         (("all", "optimizer.lr=1"), 2, "gradcheck all is of the built-in models"),
         (("digits-mpl",), 66, "did you mean"),

@@ -91,6 +91,14 @@ def test_text_goes_on_from_a_prompt_to_stdout_or_a_file(dlx):
 
 
 @pytest.mark.usefixtures("generative")
+def test_of_a_prompt_what_the_network_never_learned_is_told(dlx):
+    shown = dlx("sample", "writer", "--prompt", "to 日本", "--length", "10")
+    assert shown.code == 0
+    assert "of the 5 tokens of the prompt 2 are not in the vocabulary" in " ".join(shown.err.split())
+    assert "note" not in dlx("sample", "writer", "--prompt", "to be", "--length", "10").err
+
+
+@pytest.mark.usefixtures("generative")
 @pytest.mark.parametrize(
     ("words", "said"),
     [

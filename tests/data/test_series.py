@@ -75,13 +75,17 @@ def test_rows_are_sorted_and_of_two_with_one_time_the_first_stays(loaded):
     assert not any("sorted" in sentence for sentence in plain.report)
 
 
-def test_what_is_missing_is_the_last_value_before_it(loaded):
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_what_is_missing_is_looked_at_as_the_last_value_before_it_and_is_no_truth(loaded, horizon):
     missing = VALUES.copy()
     missing[[0, 30, 31]] = np.nan
-    dataset = loaded(table(load=missing), validation=0, test=0)
-    expected = np.where(np.isin(np.arange(N), (30, 31)), VALUES[29], VALUES)[1:]
-    np.testing.assert_allclose(dataset.train.targets[:, 0], expected[5:], rtol=1e-6)
+    dataset = loaded(table(load=missing), validation=0, test=0, horizon=horizon)
+    filled = np.where(np.isin(np.arange(N), (30, 31)), VALUES[29], VALUES)
+    first = np.array([row for row in range(6, N - horizon + 1) if not {30, 31} & set(range(row, row + horizon))])
+    np.testing.assert_allclose(dataset.train.targets, VALUES[first[:, None] + np.arange(horizon)], rtol=1e-6)
+    np.testing.assert_allclose(dataset.train.inputs[..., 0], filled[first[:, None] + np.arange(-5, 0)], rtol=1e-6)
     said = " ".join(dataset.report)
+    assert f"windows left out because the load to predict is missing: {horizon + 1} of {N - 6 - horizon + 1}" in said
     assert "first 1 rows were left out" in said
     assert "missing values of load became the last one before them: 2 of 99" in said
 

@@ -78,3 +78,5 @@ class Sampled:
     """Images (count, height, width, channels), interpolations (count, steps, height, width, channels) in 0..1, or tokens (count, length)."""
     shown: Images | Texts
     """The same, for eyes."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they came about."""
