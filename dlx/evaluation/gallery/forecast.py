@@ -26,12 +26,16 @@ def pictures(trained: Trained, part: Part) -> tuple[Picture, ...]:
     target = str(tree["features"][0])
     if few.targets.shape[1] == 1:
         return (_one_ahead(few, said, target, _rows_apart(trained, few)),)
-    return (*_windows(few, said, target), _by_distance(few, said, target, int(tree["season"])))
+    season = int(tree["season"])
+    return (*_windows(few, said, target, season), _by_distance(few, said, target, season))
 
 
 def _rows_apart(trained: Trained, part: Part) -> int:
-    """Rows from one window to the next: 1 where each one ends with what the one before it predicts, as in any new file."""
-    if np.array_equal(part.inputs[1:, -1, 0], part.targets[:-1, 0]):
+    """Rows from one window to the next: 1 where one ends with what the one before it predicts, as in any new file.
+
+    Most do: windows without a truth were left out.
+    """
+    if len(part) > 1 and np.mean(part.inputs[1:, -1, 0] == part.targets[:-1, 0]) > 0.5:
         return 1
     data = trained.config.data
     return data.stride if isinstance(data, Series) else 1
@@ -52,10 +56,10 @@ def _one_ahead(part: Part, said: np.ndarray, target: str, apart: int) -> Lines:
     )
 
 
-def _windows(part: Part, said: np.ndarray, target: str) -> list[Lines]:
-    """Some windows with their past, evenly spread over the part."""
+def _windows(part: Part, said: np.ndarray, target: str, season: int) -> list[Lines]:
+    """Some windows with their past, a season or three times what is predicted, evenly spread over the part."""
     window, horizon = part.inputs.shape[1], said.shape[1]
-    past = min(window, 3 * horizon)
+    past = min(window, max(season, 3 * horizon))
     x = np.arange(-past, horizon) + 1
     found = []
     for place, row in enumerate(np.linspace(0, len(part) - 1, min(EXAMPLES, len(part))).astype(int).tolist(), 1):
@@ -64,7 +68,7 @@ def _windows(part: Part, said: np.ndarray, target: str) -> list[Lines]:
         found.append(
             Lines(
                 f"Forecast {place} of {target}",
-                f"All that was looked at lies at 0 or before it; {horizon} rows are predicted at once.",
+                f"The last {past} of {window} rows that were looked at, up to 0; {horizon} are predicted at once.",
                 x,
                 {"what came": came, "forecast": forecast},
                 "rows ahead",
