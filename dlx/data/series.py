@@ -23,8 +23,7 @@ def load_series(config: Series, target: TargetKind | None, *, keep_rows: bool = 
     if target not in (None, "number"):
         raise ConfigError(f"task: {name} is a series, whose next values are numbers: leave task out, or set task.kind=regress")
     rows = read_series(path, config.time, (config.target, *config.inputs), config.missing)
-    report = list(rows.report)
-    origins = _origins(config, rows, str(path), report)
+    origins, left = _origins(config, rows, str(path))
     windows = looked_at(features_of(config, rows), config.window)
     predicted = sliding_window_view(rows.values[:, 0], config.horizon)  # (places, horizon)
 
@@ -43,7 +42,7 @@ def load_series(config: Series, target: TargetKind | None, *, keep_rows: bool = 
         "kind": "arrays",
         "series": {"features": [config.target, *config.inputs, *_names(config)], "season": config.season or rows.season},
     }
-    return finish(name, targets, parts, scaling, moments, preprocessing, (*report, _report(config, rows, origins)))
+    return finish(name, targets, parts, scaling, moments, preprocessing, (*rows.report, *left, _report(config, rows, origins)))
 
 
 def features_of(config: Series, rows: SeriesRows) -> np.ndarray:
@@ -56,12 +55,16 @@ def looked_at(features: np.ndarray, window: int) -> np.ndarray:
     return sliding_window_view(features, window, axis=0).transpose(0, 2, 1)
 
 
-def with_a_truth(config: Series, rows: SeriesRows, first: np.ndarray, report: list[str]) -> np.ndarray:
-    """Those of the windows, by the `first` row (n,) that each predicts, of which all that is to be predicted was measured."""
-    told = sliding_window_view(rows.known, config.horizon).all(-1)[first]
-    if left := int((~told).sum()):
-        report.append(f"windows left out because the {config.target} to predict is missing: {left:,} of {len(first):,}")
-    return first[told]
+def measured_ahead(config: Series, rows: SeriesRows) -> np.ndarray:
+    """Whether all that is to be predicted from each row on was measured: (n - horizon + 1,)."""
+    return sliding_window_view(rows.known, config.horizon).all(-1)
+
+
+def left_out(config: Series, kept: int, whole: int) -> tuple[str, ...]:
+    """A sentence about windows without a truth, if there are any."""
+    if kept == whole:
+        return ()
+    return (f"windows left out because the {config.target} to predict is missing: {whole - kept:,} of {whole:,}",)
 
 
 def _names(config: Series) -> tuple[str, ...]:
@@ -75,13 +78,13 @@ def target_names(config: Series) -> tuple[str, ...]:
     return tuple(f"{config.target} +{ahead}" for ahead in range(1, config.horizon + 1))
 
 
-def _origins(config: Series, rows: SeriesRows, where: str, report: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each part the first row (n,) that each window predicts. All that it predicts is in its part, and was measured."""
-    count = len(rows.values)
+def _origins(config: Series, rows: SeriesRows, where: str) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[str, ...]]:
+    """Of each part the first row (n,) that each window predicts, all of it in its part and measured; what there is to tell."""
+    count, measured = len(rows.values), measured_ahead(config, rows)
     test = round(count * config.test)
     validation = round((count - test) * config.validation)
     ends = (count - test - validation, count - test, count)
-    found = []
+    found, whole = [], 0
     for part, begin, end in zip(("train", "validation", "test"), (0, *ends[:2]), ends, strict=True):
         first, last = max(begin, config.window), end - config.horizon
         wanted = part == "train" or vars(config)[part] > 0
@@ -90,15 +93,16 @@ def _origins(config: Series, rows: SeriesRows, where: str, report: list[str]) ->
                 f"{where}: the {part} part has {end - begin:,} of {count:,} rows, which hold no window of {config.window} rows and "
                 f"{config.horizon} after it: lower data.window or data.horizon, or change the shares data.validation and data.test"
             )
-        found.append(np.arange(first, last + 1, config.stride) if wanted else np.arange(0))
-    kept = with_a_truth(config, rows, np.concatenate(found), report)
-    train, validated, tested = (kept[np.isin(kept, part)] for part in found)
-    for name, whole, part in zip(("train", "validation", "test"), found, (train, validated, tested), strict=True):
-        if len(whole) and not len(part):
+        origins = np.arange(first, last + 1, config.stride) if wanted else np.arange(0)
+        found.append(origins[measured[origins]])
+        whole += len(origins)
+        if wanted and not len(found[-1]):
             raise DataError(
-                f"{where}: in the {name} part each window has a missing {config.target} to predict: change the shares of the parts"
+                f"{where}: in the {part} part each window has a missing {config.target} to predict: change the shares of the parts"
             )
-    return train[-config.limit :] if config.limit else train, validated, tested
+    train, validated, tested = found
+    told = left_out(config, sum(map(len, found)), whole)
+    return (train[-config.limit :] if config.limit else train, validated, tested), told
 
 
 def _report(config: Series, rows: SeriesRows, origins: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from dlx.config.series_data import Series
 from dlx.data.chunks import Chunk
 from dlx.data.dataset import Part
-from dlx.data.series import features_of, looked_at, with_a_truth
+from dlx.data.series import features_of, left_out, looked_at, measured_ahead
 from dlx.data.series_rows import SeriesRows, read_series
 from dlx.errors import DataError
 
@@ -36,13 +36,15 @@ def read_judging_series(config: Series, path: Path) -> tuple[Part, tuple[str, ..
         raise DataError(
             f"{path} has {len(rows.values):,} rows, and a window has {config.window} and {config.horizon} to predict: bring more"
         )
-    report = list(rows.report)
-    origins = with_a_truth(config, rows, config.window + np.arange(count), report)
+    origins = config.window + np.flatnonzero(measured_ahead(config, rows)[config.window :])
     if not len(origins):
         raise DataError(f"{path}: each window has a missing {config.target} to predict: bring rows that have it")
     windows = looked_at(features_of(config, rows), config.window)[origins - config.window]
     targets = np.stack([rows.values[origins + ahead, 0] for ahead in range(config.horizon)], axis=1)
-    return Part(np.ascontiguousarray(windows), targets.astype(np.float32), rows.frame.iloc[origins]), tuple(report)
+    return Part(np.ascontiguousarray(windows), targets.astype(np.float32), rows.frame.iloc[origins]), (
+        *rows.report,
+        *left_out(config, len(origins), count),
+    )
 
 
 def _read(config: Series, path: Path) -> SeriesRows:

@@ -62,7 +62,7 @@ class Tokenizer:
         else:
             counts, least = Counter(chain.from_iterable(prepared)), 1
         if not counts:
-            raise DataError("the training texts are empty: data.path= names where they are read")
+            raise DataError("the training texts are empty: look at the files that data names")
         for name in SPECIAL:
             counts.pop(name, None)
         kept = most_frequent(counts, config.vocabulary, least)

@@ -126,10 +126,8 @@ def _asked(trained: Trained, wanted: Wanted, text: bool) -> Asked:
 
 def _unknown(prompt: np.ndarray | None) -> tuple[str, ...]:
     """A sentence about tokens (length,) that the network never learned."""
-    count = 0 if prompt is None else int((prompt == UNKNOWN).sum())
-    if not count:
+    if prompt is None or not (count := int((prompt == UNKNOWN).sum())):
         return ()
-    assert prompt is not None
     return (
         f"of the {len(prompt):,} tokens of the prompt {count:,} are not in the vocabulary, and say nothing to this network",
     )

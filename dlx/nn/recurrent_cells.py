@@ -67,7 +67,7 @@ class Lstm(Cell):
     blocks, memories = 4, 2
 
     def forward(self, x: Array, y: Array, state: State) -> tuple[State, tuple[Array, ...]]:
-        # The blocks are added apart: as one array of (b, 4 h) the sum would be written and read once more.
+        # Block by block: on a CPU measured to be a little faster than one pass over all of (b, 4 h).
         i, f, z, o = (a + b for a, b in zip(jnp.split(x, 4, axis=-1), jnp.split(y, 4, axis=-1), strict=True))
         i, f, z, o = _sigmoid(i), _sigmoid(f), jnp.tanh(z), _sigmoid(o)
         c = f * state[0] + i * z

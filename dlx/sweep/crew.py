@@ -13,7 +13,8 @@ from typing import Final
 
 from dlx.errors import UsageError
 
-_OF_GPUS: Final = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+_GPUS: Final = "CUDA_VISIBLE_DEVICES"
+_MEMORY: Final = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 """The environment's names for which GPUs a process sees, and how much of their memory it takes."""
 
 
@@ -27,7 +28,8 @@ class Crew:
     def __init__(self, arguments: Sequence[str], size: int) -> None:
         self.arguments, self.size = list(arguments), size
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._cores, self._environment = os.sched_getaffinity(0), dict(os.environ)
+        self._cores = os.sched_getaffinity(0)
+        self._gpus = {name: os.environ.get(name) for name in (_GPUS, _MEMORY)}
 
     def __enter__(self) -> "Crew":
         environments = [_share(index, self.size) for index in range(self.size)]
@@ -44,10 +46,11 @@ class Crew:
             self.finish(stop=True)
         finally:
             os.sched_setaffinity(0, self._cores)
-            for name in _OF_GPUS:
-                os.environ.pop(name, None)
-                if name in self._environment:
-                    os.environ[name] = self._environment[name]
+            for name, value in self._gpus.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
     def running(self) -> bool:
         """Whether any of them still works."""
@@ -67,8 +70,8 @@ def _share(index: int, size: int) -> tuple[dict[str, str], set[int]]:
     if gpus:
         mine = gpus[index::size] or [gpus[index % len(gpus)]]
         sharing = -(-size // len(gpus))
-        memory = {_OF_GPUS[1]: f"{0.9 / sharing:.2f}"} if sharing > 1 else {}
-        return {_OF_GPUS[0]: ",".join(mine), **memory}, set()
+        memory = {_MEMORY: f"{0.9 / sharing:.2f}"} if sharing > 1 else {}
+        return {_GPUS: ",".join(mine), **memory}, set()
     cores = sorted(os.sched_getaffinity(0))
     if size > len(cores):
         raise UsageError(f"--workers {size}: this machine has {len(cores)} cores for them; give {len(cores)} or less")
@@ -76,7 +79,7 @@ def _share(index: int, size: int) -> tuple[dict[str, str], set[int]]:
 
 
 def _gpus() -> list[str]:
-    visible = os.environ.get(_OF_GPUS[0])
+    visible = os.environ.get(_GPUS)
     if visible is not None:
         return [name for name in visible.split(",") if name.strip()]
     return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]

@@ -58,11 +58,6 @@ class GreedyPretraining(Descent, Examined):
                 "set another schedule than reduce-on-plateau, and train.patience=null"
             )
 
-    def memory(self, config: Experiment, batch_size: int) -> Any:
-        """None."""
-        del config, batch_size
-        return ()
-
     def update(self, config: Experiment, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, Sums]:
         """One gradient step of the layer whose turn it is; the others stay as they are."""
         taken = state.rest["steps"]

@@ -38,9 +38,10 @@ class Descent(ABC):
     def check(self, config: Experiment, params: Any, rest: Any, example: Batch, key: Key) -> None:
         """Raises `ConfigError` for a network that does not suit the data. Computes nothing."""
 
-    @abstractmethod
     def memory(self, config: Experiment, batch_size: int) -> Any:
-        """The memory at the beginning of the batches of a stream; `()` for a task that has none."""
+        """The memory at the beginning of the batches of a stream: none, where a task has no other."""
+        del config, batch_size
+        return ()
 
     @abstractmethod
     def loss(

@@ -46,11 +46,6 @@ class Reconstruction(Descent, Examined):
                 "set model.code_activation=sigmoid, or task.sparsity.kind=l1"
             )
 
-    def memory(self, config: Experiment, batch_size: int) -> Any:
-        """Nothing goes from batch to batch."""
-        del config, batch_size
-        return ()
-
     def loss(
         self, config: Experiment, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool
     ) -> tuple[jax.Array, tuple[Any, Any, Sums]]:

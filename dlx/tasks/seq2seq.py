@@ -98,9 +98,8 @@ class SequenceToSequence(Descent, Examined):
         each = shortened(self.lengths, self._needed(batch), of_length, batch)
         if self.translates:
             said = self._written(config, state, batch.inputs, key)
-            right = (said == batch.targets) & (
-                batch.targets != UNKNOWN
-            )  # nothing is right where a word is not known, as in BLEU
+            # Nothing is right where a word is not known, as in BLEU.
+            right = (said == batch.targets) & (batch.targets != UNKNOWN)
             each |= {"exact": jnp.all(right, -1).astype(jnp.float32)} | ngram_matches(said, batch.targets)
         return state.memory, each
 

@@ -59,11 +59,6 @@ class Supervised(Descent):
         """Raises `ConfigError` unless the network turns inputs (b, ...) into outputs (b, outputs)."""
         self.network.check(config, params, rest, example.inputs, key)
 
-    def memory(self, config: Experiment, batch_size: int) -> Any:
-        """Nothing goes from batch to batch."""
-        del config, batch_size
-        return ()
-
     def loss(
         self, config: Experiment, params: Any, rest: Any, memory: Any, batch: Batch, key: Key, *, train: bool
     ) -> tuple[jax.Array, tuple[Any, Any, Sums]]:

@@ -54,10 +54,8 @@ def test_windows_that_are_rows_apart_are_drawn_so() -> None:
     assert isinstance(picture, Lines)
     assert picture.x.tolist() == list(range(0, 300, 4))
     assert picture.caption.startswith("75 rows at the end, 4 apart, each predicted from the 6 rows before it")
-    for windows in (
-        part,
-        part.take(np.delete(np.arange(300), [5, 290])),
-    ):  # of a new file every window is judged that has a truth
+    # Of a new file every window is judged that has a truth.
+    for windows in (part, part.take(np.delete(np.arange(300), [5, 290]))):
         (picture,) = pictures(cast("Trained", trained), windows)
         assert isinstance(picture, Lines)
         assert picture.x.tolist() == list(range(MOST))

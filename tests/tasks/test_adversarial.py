@@ -208,6 +208,14 @@ def test_evaluation_merges_over_batches_and_ignores_padding(family):
     assert {"frechet_pixels", "diversity", "critic_accuracy", "loss"} <= metrics.keys()
 
 
+def test_two_batches_of_an_evaluation_get_other_noise():
+    """By the key of each, which `evaluate_lane` gives it."""
+    config, task, seen, state = begun("gan")
+    evaluate = jax.jit(lambda key: task.evaluate(config, state, seen, key)[1])
+    first, second = evaluate(KEY), evaluate(jax.random.fold_in(KEY, 1))
+    assert np.abs(np.asarray(first["fake_features"] - second["fake_features"])).max() > 1e-6
+
+
 def test_critic_steps_see_their_own_parts_of_the_batch():
     """Two critic steps on a batch whose second half is another one give another critic; without them it is left unseen."""
     config = experiment({"kind": "adversarial", "critic_steps": 2}, GAN)

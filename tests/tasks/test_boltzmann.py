@@ -306,11 +306,12 @@ def test_an_examples_pseudo_likelihood_is_the_same_in_a_batch_of_any_size():
     config = experiment()
     task, state, _ = machine(config, v, 1.0)
 
-    def each(size: int) -> np.ndarray:
+    def each(size: int, key: int = 0) -> np.ndarray:
         batch = Batch(jnp.asarray(v[:size], jnp.float32), jnp.zeros((size, 0)), jnp.ones(size))
-        return np.asarray(task.examine(config, state, batch, jax.random.key(0))[1]["pseudo_likelihood"])
+        return np.asarray(task.examine(config, state, batch, jax.random.key(key))[1]["pseudo_likelihood"])
 
     np.testing.assert_allclose(each(5), each(9)[:5], rtol=1e-6)
+    assert np.abs(each(9) - each(9, key=1)).max() > 1e-6, "each batch, by its key, is judged at other visible units"
 
 
 def test_the_commands_know_machines(tmp_path, monkeypatch, capsys):
