@@ -57,7 +57,7 @@ def looked_at(features: np.ndarray, window: int) -> np.ndarray:
 
 def measured_ahead(config: Series, rows: SeriesRows) -> np.ndarray:
     """Whether all that is to be predicted from each row on was measured: (n - horizon + 1,)."""
-    return sliding_window_view(rows.known, config.horizon).all(-1)
+    return np.all(sliding_window_view(rows.known, config.horizon), axis=-1)
 
 
 def left_out(config: Series, kept: int, whole: int) -> tuple[str, ...]:
