@@ -68,7 +68,7 @@ class Recurrent(nnx.Module):
         kernel = self.kernel[...]
         dtype = jnp.result_type(x, kernel)
         # Time comes first inside: each step is then one piece of memory.
-        by_input = shares(x.astype(dtype).swapaxes(0, 1), kernel.astype(dtype), self.bias[...].astype(dtype), lengths)
+        by_input = shares(x.astype(dtype).swapaxes(0, 1), kernel.astype(dtype), lengths)
         outputs, state = recur(_cell(self.cell), self.reverse, self._operands(by_input, carry), lengths)
         return outputs.swapaxes(0, 1), self._carry(state)
 
@@ -76,8 +76,7 @@ class Recurrent(nnx.Module):
         """One step, as a decoder takes it: the state and (b, in_features) to the next state and the output (b, hidden)."""
         kernel = self.kernel[...]
         dtype = jnp.result_type(x, kernel)
-        by_input = x.astype(dtype) @ kernel.astype(dtype) + self.bias[...].astype(dtype)
-        state, _ = step(_cell(self.cell), self._operands(by_input, carry))
+        state, _ = step(_cell(self.cell), self._operands(x.astype(dtype) @ kernel.astype(dtype), carry))
         return self._carry(state), state[-1].astype(dtype)
 
     def initial_carry(self, batch_size: int) -> Carry:
@@ -91,9 +90,10 @@ class Recurrent(nnx.Module):
         # A state sums over many steps, which bfloat16 cannot: its 8 bits stop at about 256 equal summands.
         wide = jnp.promote_types(by_input.dtype, jnp.float32)
         state = tuple(each.astype(wide) for each in (carry if isinstance(carry, tuple) else (carry,)))
-        bias = self.candidate_bias
-        inner = None if bias is None else jnp.pad(bias[...], (2 * self.hidden, 0)).astype(by_input.dtype)
-        return Operands(by_input, self.recurrent_kernel[...].astype(by_input.dtype), inner, state)
+        kernel, bias = (each[...].astype(by_input.dtype) for each in (self.recurrent_kernel, self.bias))
+        candidate = self.candidate_bias
+        inner = None if candidate is None else jnp.pad(candidate[...], (2 * self.hidden, 0)).astype(by_input.dtype)
+        return Operands(by_input, kernel, bias, inner, state)
 
     def _carry(self, state: tuple[Array, ...]) -> Carry:
         return (state[0], state[1]) if len(state) == 2 else state[0]

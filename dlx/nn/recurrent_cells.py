@@ -67,23 +67,26 @@ class Lstm(Cell):
     blocks, memories = 4, 2
 
     def forward(self, x: Array, y: Array, state: State) -> tuple[State, tuple[Array, ...]]:
-        # Block by block: on a CPU measured to be a little faster than one pass over all of (b, 4 h).
-        i, f, z, o = (a + b for a, b in zip(jnp.split(x, 4, axis=-1), jnp.split(y, 4, axis=-1), strict=True))
-        i, f, z, o = _sigmoid(i), _sigmoid(f), jnp.tanh(z), _sigmoid(o)
+        # One pass for all four: sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, and a tanh is vectorized on a CPU.
+        scale = jnp.repeat(jnp.array([0.5, 0.5, 1, 0.5], x.dtype), state[0].shape[-1])
+        gates = jnp.tanh((x + y) * scale) * scale + (1 - scale)
+        i, f, z, o = jnp.split(gates, 4, axis=-1)
         c = f * state[0] + i * z
-        return (c, o * jnp.tanh(c)), (i, f, z, o)
+        return (c, o * jnp.tanh(c)), (gates,)
 
     def backward(
         self, kept: tuple[Array, ...], before: State, after: State, gradient: State
     ) -> tuple[tuple[Array, ...], State]:
-        i, f, z, o = kept
+        i, f, z, o = jnp.split(kept[0], 4, axis=-1)
         reach = jnp.tanh(after[0])  # a tanh costs less than an array for every step
         by_h = gradient[1]
         by_c = gradient[0] + by_h * o * (1 - reach * reach)
-        # Four passes follow, one for each gate; without the barrier XLA computes these three again in each of them.
+        # Passes follow, one for each gate; without the barriers XLA computes these three again in each of them, and mixes the
+        # passes with the product that comes next, which then has one thread instead of two (measured: 3 % of a training step).
         by_c, by_h, reach = lax.optimization_barrier((by_c, by_h, reach))
         slopes = [by_c * z * i * (1 - i), by_c * before[0] * f * (1 - f), by_c * i * (1 - z * z), by_h * reach * o * (1 - o)]
-        return (jnp.concatenate(slopes, axis=-1),), (by_c * f, jnp.zeros_like(by_h))
+        slopes, by_before = lax.optimization_barrier((slopes, by_c * f))
+        return (jnp.concatenate(slopes, axis=-1),), (by_before, jnp.zeros_like(by_h))
 
 
 @dataclass(frozen=True)
