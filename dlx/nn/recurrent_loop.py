@@ -23,7 +23,9 @@ from jax.custom_batching import custom_vmap
 from dlx.nn.recurrent_cells import Cell, State
 
 _CHUNK = 16  # steps of one product where examples have lengths
-_UNROLL = 8  # steps of one pass of the loop: measured on two cores, with an LSTM, to be a quarter faster than one
+# Steps of one pass of the loop. Measured on two cores, with an LSTM: eight are a quarter faster than one; what XLA of JAX 0.10 makes
+# of eight is a seventh slower than of four.
+_UNROLL = 8 if jax.__version_info__ >= (0, 11) else 4
 
 
 class Operands(NamedTuple):
