@@ -44,8 +44,8 @@ def gradcheck(
     Exit codes: 0 nothing is wrong, 1 a gradient is wrong, otherwise those of `dlx train`.
     """
     from dlx.diagnose.gradcheck import gradcheck as check_experiment
-    from dlx.diagnose.gradcheck import shrunk
     from dlx.diagnose.gradients import GradCheck
+    from dlx.diagnose.shrunk import shrunk
     from dlx.report.console import for_output, for_people, print_json
     from dlx.report.gradcheck import gradient_json, gradient_lines, watch_gradients
 

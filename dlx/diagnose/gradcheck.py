@@ -15,13 +15,12 @@ from jax.extend.core import ClosedJaxpr
 
 from dlx import engine
 from dlx.config import Experiment
-from dlx.config.model import ConvNet, Mlp
 from dlx.data import Dataset
 from dlx.diagnose.differences import LADDER, LeafReading, Slopes, read, rounding, tolerance
 from dlx.diagnose.gradients import EPSILON, GradCheck, GradientsFound, LeafFound, Mode, ModeFound
 from dlx.diagnose.loss_function import Leaf, LossFunction, held, loss_function
 from dlx.diagnose.rewriting import Loss, coarsest, equal, estimators, evaluated, held_still, plain, traced
-from dlx.errors import ConfigError, RunFailedError, UsageError
+from dlx.errors import RunFailedError, UsageError
 from dlx.events import Compiling, Event
 from dlx.experiment.assemble import load_data, resolve
 from dlx.experiment.run import loaded
@@ -47,22 +46,6 @@ def gradcheck(config: Experiment, check: GradCheck) -> Generator[Event, None, Gr
     dataset = load_data(config)
     yield loaded(dataset)
     return (yield from check_gradients(resolve(config, dataset), dataset, check))
-
-
-def shrunk(config: Experiment, width: int) -> Experiment:
-    """The experiment with no hidden layer wider than `width`. Raises `ConfigError` for a model other than `mlp` and `convnet`."""
-    match config.model:
-        case Mlp():
-            names = ("hidden",)
-        case ConvNet():
-            names = ("channels", "dense")
-        case _:
-            raise ConfigError(
-                f"--shrink {width} knows the layers of mlp and convnet, not those of {config.model.kind}: leave it out, or set "
-                "widths in the config, such as model.hidden=8"
-            )
-    narrow = {name: tuple(min(size, width) for size in vars(config.model)[name]) for name in names}
-    return config.model_copy(update={"model": config.model.model_copy(update=narrow)})
 
 
 def check_gradients(config: Experiment, dataset: Dataset, check: GradCheck) -> Generator[Event, None, GradientsFound]:

@@ -27,7 +27,7 @@ class Cell(ABC):
 
     @abstractmethod
     def forward(self, x: Array, y: Array, state: State) -> tuple[State, tuple[Array, ...]]:
-        """The products of input and last output (b, g * h) and the state, to the next state and what `backward` needs."""
+        """What input and last output give to the gates (b, g * h), biases added, and the state: to the next one and what `backward` needs."""
 
     @abstractmethod
     def backward(
