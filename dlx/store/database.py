@@ -48,6 +48,16 @@ class Store:
         """Where that run's config, checkpoints and plots are."""
         return self.runs_folder / run_id
 
+    def shared_url(self) -> str:
+        """`url`, for a library that opens this database too and may do so in a thread of its own, as Optuna does.
+
+        Such libraries import SQLAlchemy's mapper. It changes how statements are built before it is whole, so those of other threads
+        (the heartbeat's) fail meanwhile. Hence it is imported here, by the caller, who has no such threads yet.
+        """
+        import sqlalchemy.orm  # noqa: F401
+
+        return self.url
+
     @contextmanager
     def read(self) -> Generator[Connection]:
         """A transaction that sees one state of the store and blocks nobody. Raises `DlxError`s."""

@@ -135,7 +135,8 @@ class _Stretch:
             )
             if new.enqueue and list(new.enqueue) != list(record.config.get("enqueue", ())):
                 yield Notice("trials are enqueued by a sweep's first command alone: those given now are left out")
-            with Heartbeat(self.store), Mirror(self.store.url, record.name, record.id, self.proposer) as mirror:
+            mirror = Mirror(self.store.shared_url(), record.name, record.id, self.proposer)
+            with Heartbeat(self.store), mirror:
                 behind = False
                 for event in self._train_all():
                     match event:

@@ -207,7 +207,8 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
 class Mirror:
     """Copies finished trials into Optuna's own tables of the same database, where optuna-dashboard and others read them.
 
-    Works behind the sweep, in a thread of its own: opening Optuna's storage takes most of a second, a trial milliseconds.
+    `url` is the store's `shared_url()`. Works behind the sweep, in a thread of its own: opening Optuna's storage takes most of a
+    second, a trial milliseconds.
     """
 
     def __init__(self, url: str, name: str | None, sweep: str, proposer: Proposer) -> None:

@@ -214,6 +214,27 @@ def test_optunas_own_tables_hold_the_finished_trials(store: Store) -> None:
     ]
 
 
+OPENING = """
+import sys, time
+from types import SimpleNamespace
+from dlx.store import heartbeat, open_store
+from dlx.sweep.propose import Mirror
+store = open_store(sys.argv[1])
+with Mirror(store.shared_url(), "fresh", "s1", SimpleNamespace(directions=["minimize"])) as mirror:
+    sys.setswitchinterval(1e-5)  # between any two lines, nearly
+    opened = mirror.open()
+    while not opened.done():
+        heartbeat(store)
+        time.sleep(0.0005)
+"""
+
+
+def test_statements_do_not_fail_while_optunas_storage_is_opened(tmp_path: Path) -> None:
+    """In a fresh process: what is imported for the first time in a thread is half there for the others."""
+    told = subprocess.run([sys.executable, "-c", OPENING, str(tmp_path / "dlx.db")], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+
+
 def test_without_an_end_there_is_no_search(store: Store) -> None:
     with pytest.raises(UsageError, match="Give --trials N, or --max-time"):
         sweep(store, LR)
