@@ -19,7 +19,7 @@ def predict(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="CSV (- is stdin), Parquet, NPZ, or a folder of images; larger than memory if need be.",
+            help="CSV (- is stdin), Parquet, NPZ, a folder of images, or lines of text; larger than memory if need be.",
             show_default=False,
         ),
     ] = "-",
@@ -38,7 +38,7 @@ def predict(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
 ) -> None:
-    """Predict for each row of new data, in order: classes by name with probabilities, labels, or numbers.
+    """Predict for each row of new data, in order: classes by name with probabilities, labels, numbers, or translations and captions.
 
     Exit codes: 0 (also when bad rows were skipped), 2 for an unknown run, 65 for data that cannot be used, 66 for a missing file
     or checkpoint, 73 where --out cannot be written.

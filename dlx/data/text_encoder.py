@@ -28,15 +28,25 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n, length) int32; each text is cut where it is longer, and filled with PAD where it is shorter."""
-        return self.rows(self.tokenizer.encode_all([without_breaks(text) for text in texts]))
+        return self.rows(self.tokens(texts))
+
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Each text as tokens (tokens,) int32 of its own length, without END."""
+        return self.tokenizer.encode_all([without_breaks(text) for text in texts])
 
     def rows(self, tokens: Sequence[np.ndarray]) -> np.ndarray:
-        """The same of texts that are tokens already, each (tokens,) int32."""
+        """`encode` of texts that are tokens already."""
         fitted = [self._fitted(text) for text in tokens]
         rows = padded(fitted, self.length)
         if self.end:
             rows[np.arange(len(rows)), lengths(fitted)] = END
         return rows
+
+    def too_long(self, tokens: np.ndarray) -> str | None:
+        """Why a sentence (tokens,) cannot be translated: it would be cut, and its translation would be of something else."""
+        if not self.end or len(tokens) <= self._room:
+            return None
+        return f"it has {len(tokens):,} tokens, and this network has learned to read at most {self._room:,}"
 
     def to_json(self) -> dict[str, Any]:
         """A tree fit for JSON that `from_json` reads."""
@@ -50,9 +60,14 @@ class TextEncoder:
             raise ValueError(f"it cuts texts at their {cut!r}")
         return cls(Tokenizer.from_json(tree["tokenizer"]), int(tree["length"]), cut, bool(tree["end"]))
 
+    @property
+    def _room(self) -> int:
+        """The tokens of a text that a row can hold."""
+        return self.length - self.end
+
     def _fitted(self, tokens: np.ndarray) -> np.ndarray:
         """A text as it is but for its END: at most as long as there is room for, and at least one token, UNKNOWN if it has none."""
-        room = self.length - self.end
+        room = self._room
         if 0 < len(tokens) <= room:
             return tokens
         if not len(tokens):

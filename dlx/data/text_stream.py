@@ -1,7 +1,8 @@
 """New text for a trained network: lines, JSON lines or files, encoded as the training texts were."""
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -9,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from dlx.config.data import DataConfig
-from dlx.config.text_data import LabelledText
+from dlx.config.text_data import LabelledText, TextPairs
 from dlx.data.chunks import BadRow, Chunk
 from dlx.data.files import is_pipe, open_binary, reading
 from dlx.data.preparation import Preparation
@@ -27,48 +28,69 @@ Row = tuple[int, str, str | BadRow]
 def stream_text(preparation: Preparation, path: Path | None, format: str, config: DataConfig, rows: int) -> Generator[Chunk]:
     """The tokens of each text in a file, a folder of .txt files (all of them, in whatever folders in it), or stdin if `path` is None.
 
-    Lines without text are no rows. Lines and JSON lines are read as they are needed; CSV is read at once. `format` is what
-    `find_format` says. Raises `DataError` for what holds no text.
+    Lines without text are no rows; of sentence pairs the source is taken. Lines and JSON lines are read as they are needed; CSV is
+    read at once. `format` is what `find_format` says. Raises `DataError` for what holds no text.
     """
     encoder = preparation.text_encoder("stdin" if path is None else str(path))
-    field = config.text if isinstance(config, LabelledText) else "text"
     if format not in ("csv", "images") or (path is not None and path.is_file() and format == "images"):
         raise DataError(f"{path} is no text, and the network learned from text: bring a file with one text a line")
     if path is None:
-        yield from _chunks(encoder, _lines(sys.stdin.buffer, "stdin", None), rows, named=False)
+        yield from _chunks(encoder, _lines(sys.stdin.buffer, "stdin", _text_of(config, "")), rows, named=False)
     elif path.is_dir():
         files = texts_in(path, deep=True)
         if not files:
             raise DataError(f"{path} has no .txt files")
         yield from _chunks(encoder, _of_files(path, files), rows, named=True)
-    elif file_ending(path) in TABLE_ENDINGS:
+    elif file_ending(path) in TABLE_ENDINGS and not isinstance(config, TextPairs):
+        field = _field_of(config)
         column = text_column(path, (field,))[field].fillna("")
         # A field may span lines, so that what is counted is rows below the header, which is the first line.
         yield from _chunks(encoder, ((row, "", text) for row, text in enumerate(column, 2)), rows, named=False)
     else:
-        json = field if file_ending(path) in JSON_ENDINGS else None
+        take = _text_of(config, file_ending(path))
         with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
-            yield from _chunks(encoder, _lines(file, str(path), json), rows, named=False)
+            yield from _chunks(encoder, _lines(file, str(path), take), rows, named=False)
 
 
-def _lines(file: Iterable[bytes] | IO[bytes], where: str, field: str | None) -> Iterator[Row]:
-    """Each line as a text, or with `field` that field of the JSON object in it."""
+def _text_of(config: DataConfig, ending: str) -> Callable[[str], str]:
+    """What takes the text from a line of a file whose name ends so."""
+    if isinstance(config, TextPairs):
+        return partial(_source, columns=config.columns)
+    if ending in JSON_ENDINGS:
+        return partial(_in_json, field=_field_of(config))
+    return str
+
+
+def _field_of(config: DataConfig) -> str:
+    """What holds the text in a table or a JSON object."""
+    return config.text if isinstance(config, LabelledText) else "text"
+
+
+def _lines(file: Iterable[bytes] | IO[bytes], where: str, take: Callable[[str], str]) -> Iterator[Row]:
+    """The text that `take` finds in each line; a `DataError` of it says what is wrong with the row."""
     for number, line in enumerate(file, 1):
         try:
             text = decode_text(line, where).rstrip("\n")
-            if field is not None and text.strip():
-                text = _field(text, field)
+            text = take(text) if text.strip() else text
         except DataError as error:
             yield number, "", BadRow(number, _reason(error))
         else:
             yield number, "", text
 
 
-def _field(line: str, field: str) -> str:
+def _in_json(line: str, field: str) -> str:
     found = parse_object(line, "the line").get(field)
     if not isinstance(found, str):
         raise DataError(f"it has no text in the field {field!r}")
     return without_surrogates(found)
+
+
+def _source(line: str, columns: tuple[int, int]) -> str:
+    """A line without tabs is a sentence to be translated."""
+    fields = line.split("\t")
+    if len(fields) > 1 and len(fields) <= columns[0]:
+        raise DataError(f"it has {len(fields)} columns and data.columns={list(columns)}")
+    return fields[columns[0]] if len(fields) > 1 else line
 
 
 def _reason(error: DataError) -> str:
@@ -87,10 +109,15 @@ def _of_files(root: Path, files: list[Path]) -> Iterator[Row]:
 
 def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: bool) -> Generator[Chunk]:
     while block := list(islice(found, min(rows, _BLOCK))):
-        good = [(number, name, text) for number, name, text in block if isinstance(text, str) and text.strip()]
+        said = [(number, name, text) for number, name, text in block if isinstance(text, str) and text.strip()]
+        tokens = encoder.tokens([text for _, _, text in said])
+        refused = [encoder.too_long(each) for each in tokens]
+        bad = [text for _, _, text in block if isinstance(text, BadRow)]
+        bad += [BadRow(number, why) for (number, _, _), why in zip(said, refused, strict=True) if why is not None]
+        good = [row for row, why in enumerate(refused) if why is None]
         yield Chunk(
-            encoder.encode([text for _, _, text in good]),
-            np.array([number for number, _, _ in good], np.int64),
-            tuple(name for _, name, _ in good) if named else None,
-            tuple(text for _, _, text in block if isinstance(text, BadRow)),
+            encoder.rows([tokens[row] for row in good]),
+            np.array([said[row][0] for row in good], np.int64),
+            tuple(said[row][1] for row in good) if named else None,
+            tuple(sorted(bad, key=lambda row: row.line)),
         )

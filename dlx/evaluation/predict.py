@@ -1,7 +1,8 @@
 """New data through a trained network, a chunk at a time: however long the data is, memory stays the same."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +10,13 @@ import pyarrow as pa
 from dlx.config.series_data import Series
 from dlx.data import Chunk, OnBad, Spec, stream
 from dlx.data.incoming import find_format
+from dlx.data.text_tokenizer import Tokenizer
 from dlx.errors import UsageError
 from dlx.evaluation.examined import require_answers
 from dlx.evaluation.metrics import probabilities
 from dlx.evaluation.results import Predicted
 from dlx.experiment.restore import Trained
+from dlx.tasks.seq2seq import SequenceToSequence
 
 
 def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predicted]:
@@ -22,12 +25,11 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
     Raises what `dlx.data.stream` raises, and `UsageError` for a task that has no answer for each example, and for bad rows of a series
     that are to be left out.
     """
-    require_answers(trained)
     if on_bad == "skip" and isinstance(trained.config.data, Series):
         raise UsageError(
             "--on-bad skip: a series is read whole, as each of its rows is looked at with those before it: leave it out, and correct the row"
         )
-    spec, waiting = trained.preparation.spec, deque[Chunk]()
+    answers, waiting = _reading(trained), deque[Chunk]()
     chunks = stream(trained.preparation, source, trained.config.data, on_bad=on_bad)
     place = "line" if find_format(source) == "csv" else "row"
 
@@ -39,7 +41,21 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
     for outputs in trained.forward.stream(inputs()):
         chunk = waiting.popleft()
         where = {place: pa.array(chunk.rows)} if chunk.names is None else {"file": pa.array(chunk.names)}
-        yield Predicted(pa.table({**where, **columns(spec, outputs)}), chunk.bad, chunk.unseen, chunk.fitted)
+        yield Predicted(pa.table({**where, **answers(outputs)}), chunk.bad, chunk.unseen, chunk.fitted)
+
+
+def _reading(trained: Trained) -> Callable[[np.ndarray], dict[str, pa.Array]]:
+    """What turns outputs into columns. Raises `UsageError` for a task that has no answer for each example."""
+    target = trained.preparation.target_tokenizer
+    if isinstance(trained.task, SequenceToSequence) and target is not None:
+        return partial(_texts, target)
+    require_answers(trained)
+    return partial(columns, trained.preparation.spec)
+
+
+def _texts(target: Tokenizer, tokens: np.ndarray) -> dict[str, pa.Array]:
+    """Tokens (n, t) as text, in the column `prediction`."""
+    return {"prediction": pa.array([target.decode(row) for row in tokens], pa.string())}
 
 
 def columns(spec: Spec, outputs: np.ndarray) -> dict[str, pa.Array]:

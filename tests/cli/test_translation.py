@@ -1,10 +1,12 @@
 """Sequences from end to end: train on sentence pairs, judge with pictures, find a rate, search; and captions of images."""
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dlx.evaluation.gallery.pictures import HeatMap, Images, Texts
 from dlx.evaluation.gallery.pictures_of import pictures_of
@@ -61,6 +63,23 @@ def test_a_translator_from_training_to_its_pictures(dlx, file):
         assert each.column_names[-1] == "(end)"
         np.testing.assert_allclose(each.values.sum(1), 1, rtol=1e-5)
 
+    Path("new.txt").write_text("two\n\none four\nthree three two one\nfour\n")
+    stopped = dlx("predict", "numbers", "--data", "new.txt", "-o", "said.csv")
+    assert (stopped.code, Path("said.csv").exists()) == (65, False)
+    assert "new.txt, line 4: it has 4 tokens, and this network has learned to read at most 3" in stopped.err
+    said = translations(dlx, "new.txt", "--on-bad", "skip")
+    assert list(said) == [1, 3, 5]
+    assert said[1] == json.loads(dlx("sample", "numbers", "--prompt", "two", "--json").out)["texts"][0]
+    Path("pairs.txt").write_text("two\twhatever\none four\tand so on\n")
+    assert translations(dlx, "pairs.txt") == {1: said[1], 2: said[3]}
+
+
+def translations(dlx, file: str, *more: str) -> dict[int, str]:
+    """What `dlx predict` writes for each line of a file."""
+    done = dlx("predict", "numbers", "--data", file, "-q", *more)
+    assert done.code == 0, done.err
+    return {int(row["line"]): row["prediction"] for row in csv.DictReader(done.out.splitlines())}
+
 
 def test_a_range_test_and_a_search(dlx, file):
     short = ("task.translate=false", "train.duration=20 steps")
@@ -90,6 +109,14 @@ def test_digits_are_spelled(dlx):
     assert isinstance(images, Images)
     assert images.grid.shape == (3, 8, 8, 8, 1)
     assert (images.grid.min(), images.grid.max()) == (0, 1)
+    Path("new").mkdir()
+    Image.fromarray(trained.dataset().test.inputs[0, :, :, 0]).save("new/digit.png")
+    written = dlx("predict", "latest", "--data", "new", "-q")
+    assert written.code == 0, written.err
+    ((file, caption),) = list(csv.reader(written.out.splitlines()))[1:]
+    assert file == "digit.png"
+    assert set(caption) <= set("efghinorstuvwxz")
+    assert caption
 
 
 @pytest.mark.parametrize(
