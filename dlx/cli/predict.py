@@ -19,7 +19,7 @@ def predict(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="CSV (- is stdin), Parquet, NPZ, a folder of images, or lines of text; larger than memory if need be.",
+            help="CSV, Parquet, NPZ, a folder of images, or lines of text; - is stdin, CSV or lines. Larger than memory if need be.",
             show_default=False,
         ),
     ] = "-",

@@ -40,6 +40,8 @@ class Chunk:
     Exact in sum over a stream; a chunk may have those of a few rows of the next one."""
     fitted: int = 0
     """How many images had another size, where those of training all had one, and were scaled and cut. In sum as `unseen`."""
+    notes: tuple[str, ...] = ()
+    """Of the first chunk: a sentence for each thing that was done to the data as a whole."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -92,6 +94,7 @@ def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
                 tuple(row for row in piece.bad if row.line < line),
                 piece.unseen,
                 piece.fitted,
+                piece.notes,
             )
         taken.append(piece)
         length -= len(piece)
@@ -110,4 +113,5 @@ def _joined(pieces: list[Chunk]) -> Chunk:
         tuple(row for piece in pieces for row in piece.bad),
         MappingProxyType(dict(unseen)),
         sum(piece.fitted for piece in pieces),
+        tuple(note for piece in pieces for note in piece.notes),
     )

@@ -47,8 +47,13 @@ def stream(
     where = _STDIN if source == "-" else source
     pieces = _pieces(preparation, source, format, config, rows)
     numbers = {"csv": "line", "images": "file" if preparation.kind == "text" else "image"}.get(format, "row")
+    empty = True
     with closing(pieces):
-        yield from in_chunks(stop_at_bad(pieces, where, numbers) if on_bad == "stop" else pieces, rows)
+        for chunk in in_chunks(stop_at_bad(pieces, where, numbers) if on_bad == "stop" else pieces, rows):
+            empty = False
+            yield chunk
+    if empty:
+        raise DataError(f"{where} is empty: bring new data, or name it with --data")
 
 
 def find_format(source: str) -> Format:

@@ -25,7 +25,8 @@ def stream_series(config: Series, path: Path | None, rows_per_chunk: int) -> Gen
     lines = rows.frame.index.to_numpy()[config.window - 1 :] + 2  # the first line has the names
     for start in range(0, len(windows), rows_per_chunk):
         stop = start + rows_per_chunk
-        yield Chunk(np.ascontiguousarray(windows[start:stop]), lines[start:stop])
+        notes = () if start else rows.report
+        yield Chunk(np.ascontiguousarray(windows[start:stop]), lines[start:stop], notes=notes)
 
 
 def read_judging_series(config: Series, path: Path) -> tuple[Part, tuple[str, ...]]:

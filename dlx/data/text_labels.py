@@ -93,7 +93,8 @@ def text_column(path: Path, names: Iterable[str]) -> "pd.DataFrame":
     for name in names:
         if name not in frame.columns:
             raise DataError(
-                f"{path} has no column {name!r}, only {', '.join(map(str, frame.columns[:8]))}: name it in data.text or data.target"
+                f"{path} has no column {name!r}, only {', '.join(map(str, frame.columns[:8]))}: this is where the texts or "
+                "classes are looked for (data.text, data.target)"
             )
     return frame
 

@@ -125,7 +125,8 @@ def read_columns(path: Path, columns: tuple[int, int], report: list[str]) -> Sen
         fields = line.split("\t")
         if len(fields) <= max(columns):
             raise DataError(
-                f"{path}, line {number:,} has {len(fields)} columns and data.columns={list(columns)}: put a tab between the two"
+                f"{path}, line {number:,} has {len(fields)} columns and data.columns={list(columns)}: put a tab between the "
+                "two, or name columns that are there, from 0"
             )
         lines.append(fields)
     return _without_empty(path, [line[columns[0]] for line in lines], [line[columns[1]] for line in lines], report)

@@ -34,6 +34,11 @@ def stream_text(preparation: Preparation, path: Path | None, format: str, config
     encoder = preparation.text_encoder("stdin" if path is None else str(path))
     if format not in ("csv", "images") or (path is not None and path.is_file() and format == "images"):
         raise DataError(f"{path} is no text, and the network learned from text: bring a file with one text a line")
+    ending = "" if path is None else file_ending(path)
+    if isinstance(config, TextPairs) and ending in {".csv", *JSON_ENDINGS}:
+        raise DataError(
+            f"{path}: sentences are not read from {ending} files: bring one with a sentence a line, or with pairs and a tab between"
+        )
     if path is None:
         yield from _chunks(encoder, _lines(sys.stdin.buffer, "stdin", _text_of(config, "")), rows, named=False)
     elif path.is_dir():
@@ -41,13 +46,13 @@ def stream_text(preparation: Preparation, path: Path | None, format: str, config
         if not files:
             raise DataError(f"{path} has no .txt files")
         yield from _chunks(encoder, _of_files(path, files), rows, named=True)
-    elif file_ending(path) in TABLE_ENDINGS and not isinstance(config, TextPairs):
+    elif ending in TABLE_ENDINGS and not isinstance(config, TextPairs):
         field = _field_of(config)
         column = text_column(path, (field,))[field].fillna("")
         # A field may span lines, so that what is counted is rows below the header, which is the first line.
         yield from _chunks(encoder, ((row, "", text) for row, text in enumerate(column, 2)), rows, named=False)
     else:
-        take = _text_of(config, file_ending(path))
+        take = _text_of(config, ending)
         with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
             yield from _chunks(encoder, _lines(file, str(path), take), rows, named=False)
 
@@ -113,7 +118,11 @@ def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: boo
         tokens = encoder.tokens([text for _, _, text in said])
         refused = [encoder.too_long(each) for each in tokens]
         bad = [text for _, _, text in block if isinstance(text, BadRow)]
-        bad += [BadRow(number, why) for (number, _, _), why in zip(said, refused, strict=True) if why is not None]
+        bad += [
+            BadRow(number, f"{name}: {why}" if named else why)
+            for (number, name, _), why in zip(said, refused, strict=True)
+            if why is not None
+        ]
         good = [row for row, why in enumerate(refused) if why is None]
         yield Chunk(
             encoder.rows([tokens[row] for row in good]),

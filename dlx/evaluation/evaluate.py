@@ -76,6 +76,7 @@ def judge(trained: Trained, *, split: str | None = None, data: str | None = None
         # The windows of one text follow each other, and are read on from each other, as those of its own parts are.
         order = Order("streams") if isinstance(trained.config.data, Text) else SHUFFLED
         name, split, dataset = data, "all", None
+        notices = (*notices, *_own_file(trained, data))
     else:
         dataset = trained.dataset(keep_rows=True)
         split, part = _part(dataset, split)
@@ -117,7 +118,8 @@ def evaluate(
     measured = time.perf_counter()
     sliced = slices(part, outputs, spec, slice_by, resamples=resamples, encoder=preparation.encoder)
     weak = weak_slices(part, outputs, spec, slice_by, encoder=preparation.encoder)
-    examples = worst(part, outputs, spec, most=most_worst)
+    texts = preparation.texts
+    examples = worst(part, outputs, spec, most=most_worst, tokenizer=None if texts is None else texts.tokenizer)
     weights: tuple[Any, ...] = ()
     if explain and preparation.encoder is not None:
         weights = importance(trained.forward, part, spec.supervision, encoded(preparation.encoder))
@@ -269,6 +271,16 @@ def _trained_on(dataset: Dataset, split: str, examples: int) -> tuple[str, ...]:
         return ()
     known = f"{len(dataset.train):,} of the {examples:,}" if split == "all" else f"all {examples:,}"
     return (f"{known} examples were trained on: on new ones a network is rarely as good",)
+
+
+def _own_file(trained: Trained, data: str) -> tuple[str, ...]:
+    """What is to be said where new data is the file or folder that the run was trained on."""
+    given = {key: value for key, value in vars(trained.config.data).items() if not key.startswith(("test", "validation"))}
+    named = [Path(value).expanduser() for value in given.values() if isinstance(value, str)]
+    source = Path(data).expanduser()
+    if not source.exists() or not any(path.exists() and path.samefile(source) for path in named):
+        return ()
+    return (f"the run's own data is in {data}: figures of what was trained on are no test; leave --data out for its test part",)
 
 
 def _joined(parts: Sequence[Part]) -> Part:

@@ -21,7 +21,7 @@ def require_answers(trained: Trained) -> None:
     if not isinstance(trained.task, Supervised):
         kind = trained.config.task.kind if trained.config.task else ""
         raise UsageError(
-            f"run {trained.run.id} has no answer for each example (its task is {kind}): name runs that predict; "
+            f"run {trained.run.id} has no answer for each example (its task is {kind}), neither a class nor a number: name another run; "
             "`dlx evaluate` and `dlx report` show what this one does"
         )
 

@@ -88,7 +88,8 @@ class Example:
     saliency: Mapping[str, np.ndarray] | None = None
     """By method (`gradient`, `smoothgrad`, `integrated gradients`) (height, width) float32 of 0..1, for images."""
     columns: Mapping[str, str] | None = None
-    """For tables: the row as it was read, by column. For images out of a folder: `file`, the path in it."""
+    """For tables: the row as it was read, by column. For images out of a folder: `file`, the path in it. For texts:
+    `text`, as the network reads it."""
     file_row: int | None = None
     """For tables: its number among the rows of the file, from 0, as pandas counts them."""
     because: Mapping[str, float] | None = None
@@ -165,6 +166,8 @@ class Predicted:
     """By column, how many values are of no category that training had."""
     fitted: int = 0
     """How many images had another size than training's, and were scaled and cut."""
+    notes: tuple[str, ...] = ()
+    """As `Chunk.notes`."""
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dlx.data.tokens import UNKNOWN
 from dlx.errors import UsageError
 from dlx.evaluation.gallery.pictures import Images, Sampled, Texts
 from dlx.experiment.restore import Trained
-from dlx.tasks import Asked, Generative, LearnerState
+from dlx.tasks import Asked, Generative, LearnerState, Supervised
 
 LENGTH = 500
 """Tokens of a text of which nobody said how long it is to be."""
@@ -42,7 +42,12 @@ def makes_images(trained: Trained) -> bool:
     """Whether what the network makes is images, and not text. Raises `UsageError` for a network that makes nothing."""
     if not isinstance(trained.task, Generative):
         kind = trained.config.task.kind if trained.config.task else ""
-        raise UsageError(f"run {trained.run.id} makes no examples (its task is {kind}): `dlx predict` asks it about examples")
+        asks = (
+            "`dlx predict` asks it about examples"
+            if isinstance(trained.task, Supervised)
+            else "`dlx report` shows what it does"
+        )
+        raise UsageError(f"run {trained.run.id} makes no examples (its task is {kind}): {asks}")
     return _written_in(trained) is None
 
 

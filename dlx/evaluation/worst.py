@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import log_expit, log_softmax
 
 from dlx.data import Part, Spec
+from dlx.data.text_tokenizer import Tokenizer
 from dlx.evaluation.results import Example
 
 MOST = 12
@@ -15,10 +16,12 @@ DIM = 128
 """Bytes that never reach this are no photographs but counts of another range, such as 0..16, and are stretched for the eye."""
 
 
-def worst(part: Part, outputs: np.ndarray, spec: Spec, *, most: int = MOST) -> tuple[Example, ...]:
+def worst(
+    part: Part, outputs: np.ndarray, spec: Spec, *, most: int = MOST, tokenizer: Tokenizer | None = None
+) -> tuple[Example, ...]:
     """At most so many examples, the highest loss first; of equal losses the first row first.
 
-    `outputs` (n, k) are logits, or numbers in the data's own units. Equal inputs are shown once. No more than half of them are mistakes
+    `outputs` (n, k) are logits, or numbers in the data's own units; `tokenizer` is what texts were read with. Equal inputs are shown once. No more than half of them are mistakes
     about one class, unless the mistakes about others, and then whatever is least sure, leave places over.
     """
     if not len(part):
@@ -35,7 +38,7 @@ def worst(part: Part, outputs: np.ndarray, spec: Spec, *, most: int = MOST) -> t
             predicted=_words(_prediction(outputs[row], spec), spec),
             confidence=_confidence(outputs[row], spec),
             picture=None if stretch is None else _picture(part.inputs[row], stretch),
-            columns=_columns(part, row, spec),
+            columns=_columns(part, row, spec, tokenizer),
             file_row=None if part.rows is None else int(part.rows.index[row]),
         )
         for row in rows
@@ -141,8 +144,10 @@ def _picture(image: np.ndarray, stretch: tuple[float, float]) -> np.ndarray:
     return np.clip(np.round((image.astype(np.float32) - low) * factor), 0, 255).astype(np.uint8)
 
 
-def _columns(part: Part, row: int, spec: Spec) -> dict[str, str] | None:
-    """The row as it was read, but for its targets; or the file that an image was read from."""
+def _columns(part: Part, row: int, spec: Spec, tokenizer: Tokenizer | None) -> dict[str, str] | None:
+    """The row as it was read, but for its targets; or the text as the network sees it; or the file that an image was read from."""
+    if tokenizer is not None:
+        return {"text": tokenizer.decode(part.inputs[row])}
     if part.names is not None:
         return {"file": str(part.names[row])}
     if part.rows is None:

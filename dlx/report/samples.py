@@ -9,8 +9,9 @@ from rich.console import Console
 
 from dlx.errors import CannotWriteError, UsageError
 from dlx.evaluation.gallery.pictures import Images, Sampled
-from dlx.report.files import whole_file
+from dlx.report.files import make_folder, whole_file
 from dlx.report.gallery import gallery_lines, pixels
+from dlx.report.words import plural
 
 DEFAULT: Final = Path("samples.png")
 """Where images go of which nobody said it."""
@@ -56,6 +57,7 @@ def samples_file(path: Path | None, *, images: bool) -> Path | None:
 
 def write_samples(made: Sampled, path: Path) -> None:
     """Writes the file that `samples_file` found right, whole or not at all. Raises `CannotWriteError`."""
+    make_folder(path.parent)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         if path.suffix.lower() == ".npz":
             np.savez(file, samples=made.values)
@@ -74,7 +76,7 @@ def show_samples(made: Sampled, console: Console, path: Path | None) -> None:
         for at, row in enumerate(made.shown.rows):
             console.print(("\n" if at else "") + row[-1], markup=False, highlight=False, soft_wrap=True)
     if path is not None:
-        console.print(f"{len(made.values)} samples in {path}", markup=False, soft_wrap=True)
+        console.print(f"{plural(len(made.values), 'sample')} in {path}", markup=False, soft_wrap=True)
 
 
 def samples_json(made: Sampled) -> dict[str, Any]:

@@ -42,6 +42,10 @@ def test_a_forecast_from_training_to_the_future(dlx, file):
     assert list(rows.columns) == ["line", "prediction load +1", "prediction load +2"]
     assert rows.line.tolist() == list(range(13, 402))
     assert dlx("predict", "load", "--data", "-").code == 65, "a series is sorted, which takes a file"
+    pd.read_csv("load.csv").iloc[::-1].to_csv("turned.csv", index=False)
+    turned = dlx("predict", "load", "--data", "turned.csv")
+    assert "the rows were not in the order of their times and were sorted" in turned.err
+    assert pd.read_csv(io.StringIO(turned.out)).line.tolist() == list(range(390, 1, -1))
 
 
 def test_a_range_test_and_a_search(dlx, file):

@@ -8,6 +8,8 @@ import pytest
 from scipy.special import log_softmax
 
 from dlx.data import Part, Spec
+from dlx.data.text_tokenizer import Tokenizer
+from dlx.data.tokens import SPECIAL
 from dlx.evaluation.worst import worst, wrong_output
 
 RANDOM = np.random.Generator(np.random.Philox(key=10))
@@ -39,6 +41,13 @@ def test_the_highest_losses_first() -> None:
 def test_images_are_named_by_their_files() -> None:
     part = Part(rows(2), np.array([0, 1]), names=np.array(["cat/1.png", "dog/2.png"]))
     assert [each.columns for each in worst(part, np.eye(3)[:2], THREE)] == [{"file": "cat/1.png"}, {"file": "dog/2.png"}]
+
+
+def test_texts_are_shown_as_the_network_reads_them() -> None:
+    words = Tokenizer("word", "spaces", lower=True, lines=False, tokens=(*SPECIAL, "a", "fine", "film"))
+    part = Part(np.stack([words.encode("a fine film"), words.encode("a dull film")]), np.array([0, 1]))
+    shown = worst(part, np.zeros((2, 3)), THREE, tokenizer=words)
+    assert [each.columns for each in shown] == [{"text": "a fine film"}, {"text": "a <unk> film"}]
 
 
 def test_equal_losses_are_in_the_order_of_the_rows() -> None:
