@@ -6,7 +6,7 @@ had numbers or dates is a bad row here and not a missing value, and so is a row 
 
 import csv
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -40,10 +40,29 @@ class Layout:
     """What a line begins with that is no row."""
 
 
-def stream_csv(encoder: TableEncoder, file: Readable, where: str, layout: Layout, block: int = BLOCK) -> Generator[Chunk]:
-    """The encoded rows of `file`, a chunk for each `block` bytes. `where` begins the messages.
+@dataclass(frozen=True)
+class OpenCsv:
+    """A CSV file of which the header was read."""
 
-    Raises `DataError` for a file without rows, with other columns, or with a row of more than 64 MiB.
+    where: str
+    """What begins the messages."""
+    names: tuple[str, ...]
+    """Of all fields of a record."""
+    separator: str
+    style: Style
+    comment: str | None
+    pieces: Iterator[Block | Records]
+    """All records, in order."""
+
+    def records(self, piece: Block | Records) -> Records:
+        """Those of a piece."""
+        return find_records(piece, self.where, self.separator, self.comment) if isinstance(piece, Block) else piece
+
+
+def open_csv(file: Readable, where: str, layout: Layout, block: int = BLOCK) -> OpenCsv:
+    """Reads the first records; the others are read `block` bytes at a time, as they are asked for.
+
+    Raises `DataError` for a file without records, and with the pieces for a row of more than 64 MiB.
     """
     sample = file.read(SAMPLE)
     form = find_form(sample, where, layout.separator)
@@ -53,16 +72,21 @@ def stream_csv(encoder: TableEncoder, file: Readable, where: str, layout: Layout
     if first is None:
         raise DataError(f"{where} is empty")
     names, rest = _names(first, form.separator, layout, where)
-    if said := missing_columns((column.name for column in encoder.columns), names):
+    style = Style(missing_words(layout.missing), form.decimal)
+    return OpenCsv(where, names, form.separator, style, layout.comment, chain([rest], blocks))
+
+
+def stream_csv(encoder: TableEncoder, file: Readable, where: str, layout: Layout, block: int = BLOCK) -> Generator[Chunk]:
+    """The encoded rows of `file`, a chunk for each `block` bytes. `where` begins the messages.
+
+    Raises `DataError` for a file without rows, with other columns, or with a row of more than 64 MiB.
+    """
+    opened = open_csv(file, where, layout, block)
+    if said := missing_columns((column.name for column in encoder.columns), opened.names):
         raise DataError(f"{where} differs from the training data: {said}")
-    parser = RowParser(encoder, names, form.separator, Style(missing_words(layout.missing), form.decimal))
-
-    def encode(piece: Block | Records) -> Chunk:
-        records = find_records(piece, where, form.separator, layout.comment) if isinstance(piece, Block) else piece
-        return parser.encode(records)
-
+    parser = RowParser(encoder, opened.names, opened.separator, opened.style)
     empty = True
-    for chunk in in_order(encode, chain([rest], blocks)):
+    for chunk in in_order(lambda piece: parser.encode(opened.records(piece)), opened.pieces):
         empty = empty and not len(chunk) and not chunk.bad
         yield chunk
     if empty:

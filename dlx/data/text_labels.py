@@ -91,12 +91,17 @@ def text_column(path: Path, names: Iterable[str]) -> "pd.DataFrame":
     names = tuple(names)
     frame = read_csv(path, ("",), text=names)
     for name in names:
-        if name not in frame.columns:
-            raise DataError(
-                f"{path} has no column {name!r}, only {', '.join(map(str, frame.columns[:8]))}: this is where the texts or "
-                "classes are looked for (data.text, data.target)"
-            )
+        require_column(str(path), name, frame.columns)
     return frame
+
+
+def require_column(where: str, name: str, columns: Iterable[str]) -> None:
+    """Raises `DataError` where a table has no such column."""
+    if name not in (there := [str(each) for each in columns]):
+        raise DataError(
+            f"{where} has no column {name!r}, only {', '.join(there[:8])}: this is where the texts or classes are looked for "
+            "(data.text, data.target)"
+        )
 
 
 def _from_json(path: Path, config: LabelledText) -> LabelledTexts:

@@ -14,9 +14,10 @@ from dlx.config.text_data import LabelledText, TextPairs
 from dlx.data.chunks import BadRow, Chunk
 from dlx.data.files import is_pipe, open_binary, reading
 from dlx.data.preparation import Preparation
+from dlx.data.records import Readable
 from dlx.data.text_encoder import TextEncoder
 from dlx.data.text_files import decode_text, parse_object, without_surrogates
-from dlx.data.text_labels import JSON_ENDINGS, TABLE_ENDINGS, file_ending, text_column, texts_in
+from dlx.data.text_labels import JSON_ENDINGS, TABLE_ENDINGS, file_ending, require_column, texts_in
 from dlx.errors import DataError, DlxError
 
 _BLOCK = 4096  # texts encoded at once
@@ -28,8 +29,8 @@ Row = tuple[int, str, str | BadRow]
 def stream_text(preparation: Preparation, path: Path | None, format: str, config: DataConfig, rows: int) -> Generator[Chunk]:
     """The tokens of each text in a file, a folder of .txt files (all of them, in whatever folders in it), or stdin if `path` is None.
 
-    Lines without text are no rows; of sentence pairs the source is taken. Lines and JSON lines are read as they are needed; CSV is
-    read at once. `format` is what `find_format` says. Raises `DataError` for what holds no text.
+    Lines without text are no rows; of sentence pairs the source is taken. All is read as it is needed. `format` is what
+    `find_format` says. Raises `DataError` for what holds no text.
     """
     encoder = preparation.text_encoder("stdin" if path is None else str(path))
     if format not in ("csv", "images") or (path is not None and path.is_file() and format == "images"):
@@ -47,10 +48,8 @@ def stream_text(preparation: Preparation, path: Path | None, format: str, config
             raise DataError(f"{path} has no .txt files")
         yield from _chunks(encoder, _of_files(path, files), rows, named=True)
     elif ending in TABLE_ENDINGS and not isinstance(config, TextPairs):
-        field = _field_of(config)
-        column = text_column(path, (field,))[field].fillna("")
-        # A field may span lines, so that what is counted is rows below the header, which is the first line.
-        yield from _chunks(encoder, ((row, "", text) for row, text in enumerate(column, 2)), rows, named=False)
+        with reading(path), open_binary(path) as file:
+            yield from _chunks(encoder, _of_table(file, str(path), _field_of(config)), rows, named=False)
     else:
         take = _text_of(config, ending)
         with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
@@ -81,6 +80,26 @@ def _lines(file: Iterable[bytes] | IO[bytes], where: str, take: Callable[[str], 
             yield number, "", BadRow(number, _reason(error))
         else:
             yield number, "", text
+
+
+def _of_table(file: Readable, where: str, field: str) -> Iterator[Row]:
+    """That column of each record of a CSV file."""
+    import pyarrow as pa  # like pandas, for CSV only
+
+    from dlx.data.csv_rows import parse_fields
+    from dlx.data.csv_stream import Layout, open_csv
+
+    opened = open_csv(file, where, Layout(missing=()))
+    require_column(where, field, opened.names)
+    for records in map(opened.records, opened.pieces):
+        found = {bad.line: bad for bad in records.bad}
+        if len(records.lines):
+            table, misfits = parse_fields(records, opened.names, opened.separator, {field: pa.string()}, opened.style)
+            bad = {int(records.lines[number]): why for number, why in misfits.items()}
+            found |= {line: BadRow(line, why) for line, why in bad.items()}
+            good = (line for line in records.lines.tolist() if line not in bad)
+            found |= dict(zip(good, table[field].to_pylist(), strict=True))
+        yield from ((line, "", found[line]) for line in sorted(found))
 
 
 def _in_json(line: str, field: str) -> str:

@@ -261,6 +261,20 @@ def test_lines_that_cannot_be_used_are_left_out_or_end_the_stream(tmp_path, lear
         list(stream(preparation, str(path), config))
 
 
+def test_records_of_a_table_that_cannot_be_used_are_left_out_or_end_the_stream(tmp_path, learned):
+    _, preparation, config = learned
+    path = tmp_path / "new.csv"
+    path.write_bytes(b'n,text\n1,good\n2,one, too many\n3,"two\nlines"\n4,\n5,\xff\n6,bad\n')
+    [chunk] = stream(preparation, str(path), config, on_bad="skip")
+    assert chunk.rows.tolist() == [2, 4, 8], "lines of the file, though one record has two"
+    assert [(row.line, row.why[:18]) for row in chunk.bad] == [(3, "it has 3 fields an"), (7, "it is not UTF-8 te")]
+    with pytest.raises(DataError, match=r"new.csv, line 3: it has 3 fields and not 2: correct the row"):
+        list(stream(preparation, str(path), config))
+    path.write_text("n,words\n1,good\n")
+    with pytest.raises(DataError, match="new.csv has no column 'text', only n, words"):
+        list(stream(preparation, str(path), config))
+
+
 def test_a_file_of_a_folder_that_cannot_be_used_is_a_file(tmp_path, learned):
     _, preparation, config = learned
     write(tmp_path / "new" / "a.txt", "good")
