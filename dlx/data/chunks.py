@@ -40,6 +40,8 @@ class Chunk:
     Exact in sum over a stream; a chunk may have those of a few rows of the next one."""
     fitted: int = 0
     """How many images had another size, where those of training all had one, and were scaled and cut. In sum as `unseen`."""
+    unknown: int = 0
+    """How many tokens of the texts are not in the vocabulary. In sum as `unseen`."""
     notes: tuple[str, ...] = ()
     """Of the first chunk: a sentence for each thing that was done to the data as a whole."""
 
@@ -94,6 +96,7 @@ def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
                 tuple(row for row in piece.bad if row.line < line),
                 piece.unseen,
                 piece.fitted,
+                piece.unknown,
                 piece.notes,
             )
         taken.append(piece)
@@ -113,5 +116,6 @@ def _joined(pieces: list[Chunk]) -> Chunk:
         tuple(row for piece in pieces for row in piece.bad),
         MappingProxyType(dict(unseen)),
         sum(piece.fitted for piece in pieces),
+        sum(piece.unknown for piece in pieces),
         tuple(note for piece in pieces for note in piece.notes),
     )

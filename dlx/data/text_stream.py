@@ -18,6 +18,7 @@ from dlx.data.records import Readable
 from dlx.data.text_encoder import TextEncoder
 from dlx.data.text_files import decode_text, parse_object, without_surrogates
 from dlx.data.text_labels import JSON_ENDINGS, TABLE_ENDINGS, file_ending, require_column, texts_in
+from dlx.data.tokens import UNKNOWN
 from dlx.errors import DataError, DlxError
 
 _BLOCK = 4096  # texts encoded at once
@@ -143,9 +144,11 @@ def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: boo
             if why is not None
         ]
         good = [row for row, why in enumerate(refused) if why is None]
+        inputs = encoder.rows([tokens[row] for row in good])
         yield Chunk(
-            encoder.rows([tokens[row] for row in good]),
+            inputs,
             np.array([said[row][0] for row in good], np.int64),
             tuple(said[row][1] for row in good) if named else None,
             tuple(sorted(bad, key=lambda row: row.line)),
+            unknown=int((inputs == UNKNOWN).sum()),
         )

@@ -41,7 +41,8 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
     for outputs in trained.forward.stream(inputs()):
         chunk = waiting.popleft()
         where = {place: pa.array(chunk.rows)} if chunk.names is None else {"file": pa.array(chunk.names)}
-        yield Predicted(pa.table({**where, **answers(outputs)}), chunk.bad, chunk.unseen, chunk.fitted, chunk.notes)
+        table = pa.table({**where, **answers(outputs)})
+        yield Predicted(table, chunk.bad, chunk.unseen, chunk.fitted, chunk.unknown, chunk.notes)
 
 
 def _reading(trained: Trained) -> Callable[[np.ndarray], dict[str, pa.Array]]:

@@ -166,6 +166,8 @@ class Predicted:
     """By column, how many values are of no category that training had."""
     fitted: int = 0
     """How many images had another size than training's, and were scaled and cut."""
+    unknown: int = 0
+    """How many tokens of texts are not in the vocabulary."""
     notes: tuple[str, ...] = ()
     """As `Chunk.notes`."""
 

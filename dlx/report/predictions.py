@@ -39,6 +39,8 @@ class Written:
     """By column, how many values are of no category that training had."""
     fitted: int
     """How many images had another size than training's, and were scaled and cut."""
+    unknown: int
+    """How many tokens of texts are not in the vocabulary."""
     notes: tuple[str, ...]
     """What was done to the data as a whole."""
     out: Path | None
@@ -59,7 +61,7 @@ def write_predictions(predicted: Iterator[Predicted], out: Path | None, people: 
 
     Raises `CannotWriteError`, and whatever the prediction raises.
     """
-    rows = skipped = fitted = 0
+    rows = skipped = fitted = unknown = 0
     told: list[str] = []
     notes: list[str] = []
     unseen: Counter[str] = Counter()
@@ -75,9 +77,10 @@ def write_predictions(predicted: Iterator[Predicted], out: Path | None, people: 
             rows, skipped, fitted = rows + len(each.table), skipped + len(each.bad), fitted + each.fitted
             told += [f"{place} {bad.line:,}: {bad.why}" for bad in each.bad[: MOST_TOLD - len(told)]]
             unseen.update(each.unseen)
+            unknown += each.unknown
             notes += each.notes
             status.update(f"predicting: {rows:,} rows")
-    return Written(rows, skipped, tuple(told), unseen, fitted, tuple(notes), out)
+    return Written(rows, skipped, tuple(told), unseen, fitted, unknown, tuple(notes), out)
 
 
 def written_lines(written: Written, took: float) -> Iterator[str]:
@@ -90,6 +93,8 @@ def written_lines(written: Written, took: float) -> Iterator[str]:
         yield f"warning: {plural(written.skipped, 'bad row')} left out: {'; '.join(written.told)}{more}"
     if written.fitted:
         yield f"warning: {plural(written.fitted, 'image')} of another size than training's, scaled and cut"
+    if written.unknown:
+        yield f"warning: tokens that are not in the vocabulary, and say nothing to the network: {written.unknown:,}"
     for column, count in written.unseen.items():
         yield f"warning: column {column}: {plural(count, 'value')} of no category that the network has seen"
     for note in written.notes:

@@ -73,6 +73,8 @@ def test_a_translator_from_training_to_its_pictures(dlx, file):
     Path("pairs.txt").write_text("two\twhatever\none four\tand so on\n")
     assert translations(dlx, "pairs.txt") == {1: said[1], 2: said[3]}
     assert "the run's own data is in pairs.tsv" in dlx("evaluate", "numbers", "--data", "pairs.tsv").out
+    Path("strange.txt").write_text("one five\nsix\n")
+    assert "not in the vocabulary, and say nothing to the network: 2" in dlx("predict", "numbers", "--data", "strange.txt").err
     Path("nothing.txt").write_text("\n\n")
     Path("table.csv").write_text("source,target\none,eins\n")
     for file, sentence in (("nothing.txt", "nothing.txt is empty"), ("table.csv", "sentences are not read from .csv files")):

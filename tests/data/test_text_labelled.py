@@ -271,7 +271,7 @@ def test_records_of_a_table_that_cannot_be_used_are_left_out_or_end_the_stream(t
     with pytest.raises(DataError, match=r"new.csv, line 3: it has 3 fields and not 2: correct the row"):
         list(stream(preparation, str(path), config))
     path.write_text("n,words\n1,good\n")
-    with pytest.raises(DataError, match="new.csv has no column 'text', only n, words"):
+    with pytest.raises(DataError, match=r"new.csv has no column 'text', only n, words"):
         list(stream(preparation, str(path), config))
 
 
@@ -287,6 +287,7 @@ def test_a_text_without_any_token_is_unknown_and_not_empty(tmp_path, learned):
     _, preparation, config = learned
     [chunk] = stream(preparation, str(write(tmp_path / "new.txt", "\N{ZERO WIDTH SPACE}\n<br />\n")), config)
     assert chunk.inputs[:, 0].tolist() == [UNKNOWN, UNKNOWN]
+    assert chunk.unknown == 2
 
 
 def test_other_files_are_told(tmp_path, learned):
