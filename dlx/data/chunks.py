@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -89,15 +89,12 @@ def _taken(held: deque[Chunk], length: int) -> list[Chunk]:
                 tuple(row for row in piece.bad if row.line > line),
             )
             held.appendleft(tail)
-            piece = Chunk(
-                piece.inputs[:length],
-                piece.rows[:length],
-                None if names is None else names[:length],
-                tuple(row for row in piece.bad if row.line < line),
-                piece.unseen,
-                piece.fitted,
-                piece.unknown,
-                piece.notes,
+            piece = replace(
+                piece,
+                inputs=piece.inputs[:length],
+                rows=piece.rows[:length],
+                names=None if names is None else names[:length],
+                bad=tuple(row for row in piece.bad if row.line < line),
             )
         taken.append(piece)
         length -= len(piece)

@@ -52,7 +52,7 @@ class OpenCsv:
     style: Style
     comment: str | None
     pieces: Iterator[Block | Records]
-    """All records, in order."""
+    """All records, in order; to be read once."""
 
     def records(self, piece: Block | Records) -> Records:
         """Those of a piece."""

@@ -42,7 +42,7 @@ class TextEncoder:
             rows[np.arange(len(rows)), lengths(fitted)] = END
         return rows
 
-    def too_long(self, tokens: np.ndarray) -> str | None:
+    def refusal(self, tokens: np.ndarray) -> str | None:
         """Why a sentence (tokens,) cannot be translated: it would be cut, and its translation would be of something else."""
         if not self.end or len(tokens) <= self._room:
             return None

@@ -37,30 +37,28 @@ def stream_text(preparation: Preparation, path: Path | None, format: str, config
     if format not in ("csv", "images") or (path is not None and path.is_file() and format == "images"):
         raise DataError(f"{path} is no text, and the network learned from text: bring a file with one text a line")
     ending = "" if path is None else file_ending(path)
-    if isinstance(config, TextPairs) and ending in {".csv", *JSON_ENDINGS}:
-        raise DataError(
-            f"{path}: sentences are not read from {ending} files: bring one with a sentence a line, or with pairs and a tab between"
-        )
     if path is None:
         yield from _chunks(encoder, _lines(sys.stdin.buffer, "stdin", _text_of(config, "")), rows, named=False)
     elif path.is_dir():
+        if isinstance(config, TextPairs):
+            raise DataError(f"{path} is a folder: bring a file with a sentence a line")
         files = texts_in(path, deep=True)
         if not files:
             raise DataError(f"{path} has no .txt files")
         yield from _chunks(encoder, _of_files(path, files), rows, named=True)
-    elif ending in TABLE_ENDINGS and not isinstance(config, TextPairs):
-        with reading(path), open_binary(path) as file:
-            yield from _chunks(encoder, _of_table(file, str(path), _field_of(config)), rows, named=False)
     else:
-        take = _text_of(config, ending)
         with reading(path), path.open("rb") if is_pipe(str(path)) else open_binary(path) as file:
-            yield from _chunks(encoder, _lines(file, str(path), take), rows, named=False)
+            table = ending in TABLE_ENDINGS and not isinstance(config, TextPairs)
+            found = (
+                _of_table(file, str(path), _field_of(config)) if table else _lines(file, str(path), _text_of(config, ending))
+            )
+            yield from _chunks(encoder, found, rows, named=False)
 
 
 def _text_of(config: DataConfig, ending: str) -> Callable[[str], str]:
     """What takes the text from a line of a file whose name ends so."""
     if isinstance(config, TextPairs):
-        return partial(_source, columns=config.columns)
+        return partial(_source, columns=config.columns, tabs=ending in {*TABLE_ENDINGS, *JSON_ENDINGS})
     if ending in JSON_ENDINGS:
         return partial(_in_json, field=_field_of(config))
     return str
@@ -99,7 +97,9 @@ def _of_table(file: Readable, where: str, field: str) -> Iterator[Row]:
             bad = {int(records.lines[number]): why for number, why in misfits.items()}
             found |= {line: BadRow(line, why) for line, why in bad.items()}
             good = (line for line in records.lines.tolist() if line not in bad)
-            found |= dict(zip(good, table[field].to_pylist(), strict=True))
+            # Training leaves out spaces after a separator, and so does `find_records` where quotes stand behind them.
+            texts = (text.lstrip(" ") for text in table[field].to_pylist())
+            found |= dict(zip(good, texts, strict=True))
         yield from ((line, "", found[line]) for line in sorted(found))
 
 
@@ -110,12 +110,14 @@ def _in_json(line: str, field: str) -> str:
     return without_surrogates(found)
 
 
-def _source(line: str, columns: tuple[int, int]) -> str:
-    """A line without tabs is a sentence to be translated."""
+def _source(line: str, columns: tuple[int, int], *, tabs: bool) -> str:
+    """The sentence to be translated, of a pair or alone; with `tabs` there have to be some, as in a table."""
     fields = line.split("\t")
-    if len(fields) > 1 and len(fields) <= columns[0]:
-        raise DataError(f"it has {len(fields)} columns and data.columns={list(columns)}")
-    return fields[columns[0]] if len(fields) > 1 else line
+    if len(fields) == 1 and not tabs:
+        return line
+    if len(fields) <= max(columns[0], 1 if tabs else 0):
+        raise DataError(f"it has {len(fields)} columns with tabs between, and data.columns={list(columns)}")
+    return fields[columns[0]]
 
 
 def _reason(error: DataError) -> str:
@@ -136,7 +138,7 @@ def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: boo
     while block := list(islice(found, min(rows, _BLOCK))):
         said = [(number, name, text) for number, name, text in block if isinstance(text, str) and text.strip()]
         tokens = encoder.tokens([text for _, _, text in said])
-        refused = [encoder.too_long(each) for each in tokens]
+        refused = [encoder.refusal(each) for each in tokens]
         bad = [text for _, _, text in block if isinstance(text, BadRow)]
         bad += [
             BadRow(number, f"{name}: {why}" if named else why)
@@ -144,11 +146,10 @@ def _chunks(encoder: TextEncoder, found: Iterator[Row], rows: int, *, named: boo
             if why is not None
         ]
         good = [row for row, why in enumerate(refused) if why is None]
-        inputs = encoder.rows([tokens[row] for row in good])
         yield Chunk(
-            inputs,
+            encoder.rows([tokens[row] for row in good]),
             np.array([said[row][0] for row in good], np.int64),
             tuple(said[row][1] for row in good) if named else None,
             tuple(sorted(bad, key=lambda row: row.line)),
-            unknown=int((inputs == UNKNOWN).sum()),
+            unknown=sum(int((tokens[row] == UNKNOWN).sum()) for row in good),
         )

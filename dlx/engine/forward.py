@@ -70,7 +70,7 @@ class Forward:
         return jax.jit(self._function).lower(self._learner, inputs).compile()
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs (n, outputs) float32 of raw inputs (n, ...), which may be none."""
+        """The outputs (n, outputs) float32, or tokens (n, t) int32, of raw inputs (n, ...), which may be none."""
         return next(self.stream([inputs]))
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

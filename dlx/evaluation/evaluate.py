@@ -274,13 +274,14 @@ def _trained_on(dataset: Dataset, split: str, examples: int) -> tuple[str, ...]:
 
 
 def _own_file(trained: Trained, data: str) -> tuple[str, ...]:
-    """What is to be said where new data is the file or folder that the run was trained on."""
-    given = {key: value for key, value in vars(trained.config.data).items() if not key.startswith(("test", "validation"))}
-    named = [Path(value).expanduser() for value in given.values() if isinstance(value, str)]
-    source = Path(data).expanduser()
-    if not source.exists() or not any(path.exists() and path.samefile(source) for path in named):
-        return ()
-    return (f"the run's own data is in {data}: figures of what was trained on are no test; leave --data out for its test part",)
+    """What is to be said where new data is a file that the run was trained on. Of folders and archives perhaps only a test part is judged."""
+    config, source = trained.config.data, Path(data)
+    trained_on = [vars(config)[key] for key in config.file_fields() if not key.startswith(("test", "validation"))]
+    try:
+        known = source.is_file() and source.suffix != ".npz" and any(path and source.samefile(path) for path in trained_on)
+    except OSError:  # theirs is away, or may not be looked at
+        known = False
+    return (f"{data} is the run's own file: figures of what was trained on are no test",) if known else ()
 
 
 def _joined(parts: Sequence[Part]) -> Part:

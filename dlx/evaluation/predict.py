@@ -30,7 +30,9 @@ def predict(trained: Trained, source: str, *, on_bad: OnBad) -> Iterator[Predict
             "--on-bad skip: a series is read whole, as each of its rows is looked at with those before it: leave it out, and correct the row"
         )
     answers, waiting = _reading(trained), deque[Chunk]()
-    chunks = stream(trained.preparation, source, trained.config.data, on_bad=on_bad)
+    # Writing takes long: what a call of the device gives is told at once.
+    rows = trained.forward.size if isinstance(trained.task, SequenceToSequence) else None
+    chunks = stream(trained.preparation, source, trained.config.data, rows_per_chunk=rows, on_bad=on_bad)
     place = "line" if find_format(source) == "csv" else "row"
 
     def inputs() -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ from dlx.evaluation.results import Evaluation, Example, Measure
 from dlx.report.confusion import confused_pairs
 from dlx.report.tables import fitted, grid
 from dlx.report.terminal_picture import Pictures, can_show, heat
-from dlx.report.words import number, plural
+from dlx.report.words import cut, number, plural
 
 MOST_CLASSES = 20
 """More are shown under -v only."""
@@ -256,7 +256,7 @@ def _row(example: Example) -> str:
     columns, because = example.columns or {}, example.because or {}
     names = [name for name in because if name in columns] or list(columns)
     added = {name: f" ({because[name]:+.2g})" for name in names if name in because}
-    shown = [f"{escape(name)}={escape(columns[name])}{added.get(name, '')}" for name in names[:MOST_COLUMNS]]
+    shown = [f"{escape(name)}={escape(cut(columns[name]))}{added.get(name, '')}" for name in names[:MOST_COLUMNS]]
     return " ".join(shown) + (" ..." if len(columns) > MOST_COLUMNS else "")
 
 

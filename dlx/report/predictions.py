@@ -94,7 +94,7 @@ def written_lines(written: Written, took: float) -> Iterator[str]:
     if written.fitted:
         yield f"warning: {plural(written.fitted, 'image')} of another size than training's, scaled and cut"
     if written.unknown:
-        yield f"warning: tokens that are not in the vocabulary, and say nothing to the network: {written.unknown:,}"
+        yield f"warning: tokens that are not in the vocabulary: {written.unknown:,}"
     for column, count in written.unseen.items():
         yield f"warning: column {column}: {plural(count, 'value')} of no category that the network has seen"
     for note in written.notes:

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # see `tables`
     from dlx.events import DataLoaded
+
+CELL: Final = 120
+"""Characters of a value that are shown, at most."""
 
 
 def number(value: float) -> str:
@@ -45,6 +48,11 @@ def moment(timestamp: float) -> str:
 def plural(count: int, word: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def cut(text: str) -> str:
+    """A text for the cell of a table: its beginning, where it is long."""
+    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"
 
 
 def printable(text: str) -> str:

@@ -125,7 +125,7 @@ class SequenceToSequence(Descent, Examined):
         Raises `UsageError` without a prompt, for one longer than all that training read, and for what the best sequence leaves open.
         """
         if not self.reads_tokens:
-            raise UsageError("a network that describes images needs an image: `dlx evaluate` gives it some")
+            raise UsageError("a network that describes images needs an image: `dlx predict` gives it some")
         if asked.prompt is None:
             raise UsageError("a translator needs something to translate: give it a prompt")
         if asked.temperature == 0 and (asked.count > 1 or asked.top_k is not None):

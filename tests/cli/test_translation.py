@@ -72,12 +72,15 @@ def test_a_translator_from_training_to_its_pictures(dlx, file):
     assert said[1] == json.loads(dlx("sample", "numbers", "--prompt", "two", "--json").out)["texts"][0]
     Path("pairs.txt").write_text("two\twhatever\none four\tand so on\n")
     assert translations(dlx, "pairs.txt") == {1: said[1], 2: said[3]}
-    assert "the run's own data is in pairs.tsv" in dlx("evaluate", "numbers", "--data", "pairs.tsv").out
+    assert "pairs.tsv is the run's own file" in dlx("evaluate", "numbers", "--data", "pairs.tsv").out
     Path("strange.txt").write_text("one five\nsix\n")
-    assert "not in the vocabulary, and say nothing to the network: 2" in dlx("predict", "numbers", "--data", "strange.txt").err
+    assert "not in the vocabulary: 2" in dlx("predict", "numbers", "--data", "strange.txt").err
     Path("nothing.txt").write_text("\n\n")
     Path("table.csv").write_text("source,target\none,eins\n")
-    for file, sentence in (("nothing.txt", "nothing.txt is empty"), ("table.csv", "sentences are not read from .csv files")):
+    for file, sentence in (
+        ("nothing.txt", "nothing.txt is empty"),
+        ("table.csv", "table.csv, line 1: it has 1 columns with tabs between, and data.columns=[0, 1]"),
+    ):
         refused = dlx("predict", "numbers", "--data", file, "-o", "said.csv")
         assert (refused.code, Path("said.csv").exists()) == (65, False)
         assert sentence in refused.err

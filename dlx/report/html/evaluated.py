@@ -13,7 +13,7 @@ from dlx.report.html.judgement import confusion_matrix, importance_bars, reliabi
 from dlx.report.html.markup import EMPTY, Content, Html, joined, shareable, tag
 from dlx.report.html.page import Section
 from dlx.report.html.picture import fitting_side, heat, png
-from dlx.report.words import number, plural, seconds
+from dlx.report.words import cut, number, plural, seconds
 
 UNKNOWN: Final = "\N{EN DASH}"
 """What stands where a figure is not defined."""
@@ -21,8 +21,6 @@ ROWS: Final = 200
 """Rows of a table that are shown, at most: of classes, slices, labels."""
 REASONS: Final = 4
 """Columns that are said to decide a prediction."""
-CELL: Final = 120
-"""Characters of a column's value that are shown, at most."""
 
 
 def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
@@ -196,7 +194,7 @@ def _worst(evaluation: Evaluation) -> Html:
             e.predicted,
             *([_sure(e)] if sure else []),
             *([_reasons(e)] if because else []),
-            *(_cut((e.columns or {}).get(name, "")) for name in names),
+            *(cut((e.columns or {}).get(name, "")) for name in names),
         ]
         for e in examples
     ]
@@ -204,7 +202,7 @@ def _worst(evaluation: Evaluation) -> Html:
         [
             said,
             table(
-                "Rows of the file, counted from 0" if names else f"Rows of {evaluation.split}, counted from 0", columns, rows
+                f"Rows of {'the file' if examples[0].file_row is not None else evaluation.split}, counted from 0", columns, rows
             ),
         ]
     )
@@ -212,7 +210,7 @@ def _worst(evaluation: Evaluation) -> Html:
 
 def _reasons(example: Example) -> str:
     """The columns that its prediction depends on most, with what each adds to the output (integrated gradients)."""
-    added = ", ".join(f"{_cut(name)} {value:+.2g}" for name, value in list((example.because or {}).items())[:REASONS])
+    added = ", ".join(f"{cut(name)} {value:+.2g}" for name, value in list((example.because or {}).items())[:REASONS])
     return f"{example.explained}: {added}" if example.explained else added
 
 
@@ -231,7 +229,7 @@ def _card(example: Example, split: str, side: int) -> Html:
             ("predicted", example.predicted + (f" ({_sure(example)})" if example.confidence is not None else "")),
             ("loss", number(example.loss)),
             ("example", str(example.row)),
-            *((name, _cut(value)) for name, value in (example.columns or {}).items()),
+            *((name, cut(value)) for name, value in (example.columns or {}).items()),
         ]
     )
     return tag("li", tag("div", *shown, attributes={"class": "pictures"}), words)
@@ -243,10 +241,6 @@ def _captioned(image: Html, words: str) -> Html:
 
 def _sure(example: Example) -> str:
     return "" if example.confidence is None else f"{example.confidence:.1%}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"
 
 
 def _slices(evaluation: Evaluation) -> Html:

@@ -171,7 +171,7 @@ def table_evaluation(**changed: Any) -> Evaluation:
         "maximize": False,
         "baselines": {"mean": {"rmse": 40.2, "mae": 31.0, "r2": 0.0}},
         "slices": tuple(Slice(HOSTILE[0], value, 500, overall) for value in (*HOSTILE[:3], "[17, 22)", "missing")),
-        "worst": tuple(Example(at, 3.0, "201.5", "120.1", None, columns=rows) for at in range(5)),
+        "worst": tuple(Example(at, 3.0, "201.5", "120.1", None, columns=rows, file_row=at) for at in range(5)),
         "importance": tuple(Importance(name, 3.0 / (at + 1), 0.2) for at, name in enumerate((*HOSTILE, "age"))),
         "warnings": ("age: mean 61.2, 38.6 in training (1.7 standard deviations away)", f"{HOSTILE[0]} has no example"),
     }
