@@ -1,6 +1,6 @@
 """Records of a CSV file as encoded rows. Arrow parses them: several times as fast as pandas, and to the same numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,14 +15,48 @@ from dlx.data.records import Records
 
 
 @dataclass(frozen=True)
-class RowParser:
-    """What is the same for all rows of a file."""
+class Fields:
+    """How the records of a file are written."""
 
-    encoder: TableEncoder
     names: tuple[str, ...]
     """Of all fields of a record."""
     separator: str
     style: Style
+
+    def parse(self, records: Records, types: Mapping[str, pa.DataType]) -> tuple[pa.Table, dict[int, str]]:
+        """The columns in `types`, and why the records with these numbers are not among the rows.
+
+        Raises `pa.ArrowInvalid` where a field is not of its column's type.
+        """
+        misfits: dict[int, str] = {}
+
+        def misfit(row: pa.csv.InvalidRow) -> str:
+            fields = "1 field" if row.actual_columns == 1 else f"{row.actual_columns:,} fields"
+            misfits[row.number - 1] = f"it has {fields} and not {row.expected_columns:,}"
+            return "skip"
+
+        table = pa.csv.read_csv(
+            pa.BufferReader(records.content),
+            pa.csv.ReadOptions(use_threads=False, block_size=len(records.content) + 1, column_names=self.names),
+            pa.csv.ParseOptions(delimiter=self.separator, newlines_in_values=True, invalid_row_handler=misfit),
+            pa.csv.ConvertOptions(
+                check_utf8=False,  # `find_records` did
+                column_types=types,
+                include_columns=list(types),
+                null_values=sorted(self.style.missing),
+                strings_can_be_null=True,
+                decimal_point=self.style.decimal,
+            ),
+        )
+        return table, misfits
+
+
+@dataclass(frozen=True)
+class RowParser:
+    """What is the same for all rows of a file."""
+
+    encoder: TableEncoder
+    fields: Fields
 
     def encode(self, records: Records) -> Chunk:
         """The rows that can be used; the others with their reasons."""
@@ -31,55 +65,25 @@ class RowParser:
         table, misfits = self._parse(records)
         kept = np.ones(len(records.lines), bool)
         kept[list(misfits)] = False
-        chunk = encode_rows(self.encoder, table, records.lines[kept], self.style)
+        chunk = encode_rows(self.encoder, table, records.lines[kept], self.fields.style)
         left_out = (BadRow(int(records.lines[number]), why) for number, why in misfits.items())
         bad = sorted((*records.bad, *left_out, *chunk.bad), key=lambda row: row.line)
         return replace(chunk, bad=tuple(bad))
 
     def _parse(self, records: Records) -> tuple[pa.Table, dict[int, str]]:
-        """`parse_fields` of the encoder's columns. Numbers are float64; if one of them cannot be read as such, all columns of
+        """`Fields.parse` of the encoder's columns. Numbers are float64; if one of them cannot be read as such, all columns of
         numbers are words.
         """
 
         def read(numbers: pa.DataType) -> tuple[pa.Table, dict[int, str]]:
             words = pa.dictionary(pa.int32(), pa.string())
             types = {c.name: numbers if isinstance(c, Number) else words for c in self.encoder.columns}
-            return parse_fields(records, self.names, self.separator, types, self.style)
+            return self.fields.parse(records, types)
 
         try:
             return read(pa.float64())
         except pa.ArrowInvalid:  # text among the numbers: the words tell which, and in which rows
             return read(pa.string())
-
-
-def parse_fields(
-    records: Records, names: Sequence[str], separator: str, types: Mapping[str, pa.DataType], style: Style
-) -> tuple[pa.Table, dict[int, str]]:
-    """The columns in `types`, and why the records with these numbers are not among the rows. `names` are those of all fields.
-
-    Raises `pa.ArrowInvalid` where a field is not of its column's type.
-    """
-    misfits: dict[int, str] = {}
-
-    def misfit(row: pa.csv.InvalidRow) -> str:
-        fields = "1 field" if row.actual_columns == 1 else f"{row.actual_columns:,} fields"
-        misfits[row.number - 1] = f"it has {fields} and not {row.expected_columns:,}"
-        return "skip"
-
-    table = pa.csv.read_csv(
-        pa.BufferReader(records.content),
-        pa.csv.ReadOptions(use_threads=False, block_size=len(records.content) + 1, column_names=names),
-        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=misfit),
-        pa.csv.ConvertOptions(
-            check_utf8=False,  # `find_records` did
-            column_types=types,
-            include_columns=list(types),
-            null_values=sorted(style.missing),
-            strings_can_be_null=True,
-            decimal_point=style.decimal,
-        ),
-    )
-    return table, misfits
 
 
 def missing_words(words: tuple[str, ...]) -> frozenset[str]:

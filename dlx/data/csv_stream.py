@@ -14,7 +14,7 @@ import pandas as pd
 
 from dlx.data.arrow_rows import Style
 from dlx.data.chunks import Chunk
-from dlx.data.csv_rows import RowParser, missing_words
+from dlx.data.csv_rows import Fields, RowParser, missing_words
 from dlx.data.differences import missing_columns
 from dlx.data.encoder import TableEncoder
 from dlx.data.parallel import in_order
@@ -46,17 +46,14 @@ class OpenCsv:
 
     where: str
     """What begins the messages."""
-    names: tuple[str, ...]
-    """Of all fields of a record."""
-    separator: str
-    style: Style
+    fields: Fields
     comment: str | None
     pieces: Iterator[Block | Records]
     """All records, in order; to be read once."""
 
     def records(self, piece: Block | Records) -> Records:
         """Those of a piece."""
-        return find_records(piece, self.where, self.separator, self.comment) if isinstance(piece, Block) else piece
+        return find_records(piece, self.where, self.fields.separator, self.comment) if isinstance(piece, Block) else piece
 
 
 def open_csv(file: Readable, where: str, layout: Layout, block: int = BLOCK) -> OpenCsv:
@@ -72,8 +69,8 @@ def open_csv(file: Readable, where: str, layout: Layout, block: int = BLOCK) -> 
     if first is None:
         raise DataError(f"{where} is empty")
     names, rest = _names(first, form.separator, layout, where)
-    style = Style(missing_words(layout.missing), form.decimal)
-    return OpenCsv(where, names, form.separator, style, layout.comment, chain([rest], blocks))
+    fields = Fields(names, form.separator, Style(missing_words(layout.missing), form.decimal))
+    return OpenCsv(where, fields, layout.comment, chain([rest], blocks))
 
 
 def stream_csv(encoder: TableEncoder, file: Readable, where: str, layout: Layout, block: int = BLOCK) -> Generator[Chunk]:
@@ -82,9 +79,9 @@ def stream_csv(encoder: TableEncoder, file: Readable, where: str, layout: Layout
     Raises `DataError` for a file without rows, with other columns, or with a row of more than 64 MiB.
     """
     opened = open_csv(file, where, layout, block)
-    if said := missing_columns((column.name for column in encoder.columns), opened.names):
+    if said := missing_columns((column.name for column in encoder.columns), opened.fields.names):
         raise DataError(f"{where} differs from the training data: {said}")
-    parser = RowParser(encoder, opened.names, opened.separator, opened.style)
+    parser = RowParser(encoder, opened.fields)
     empty = True
     for chunk in in_order(lambda piece: parser.encode(opened.records(piece)), opened.pieces):
         empty = empty and not len(chunk) and not chunk.bad

@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlx.config.text_data import LabelledText
 from dlx.data.files import reading
 from dlx.data.text_files import json_lines, part_of, read_lines, read_text, without_surrogates
 from dlx.errors import DataError
-
-if TYPE_CHECKING:  # pandas is imported for CSV only
-    import pandas as pd
 
 _COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zip"))
 JSON_ENDINGS = frozenset((".jsonl", ".ndjson", ".json"))
@@ -84,17 +81,6 @@ def texts_of_json(path: Path, field: str) -> Iterable[tuple[int, str, dict[str, 
         yield line, without_surrogates(text or ""), fields
 
 
-def text_column(path: Path, names: Iterable[str]) -> "pd.DataFrame":
-    """The columns of a CSV file, as text; an empty cell is missing. Raises `DataError` for a column that is not there."""
-    from dlx.data.read_table import read_csv
-
-    names = tuple(names)
-    frame = read_csv(path, ("",), text=names)
-    for name in names:
-        require_column(str(path), name, frame.columns)
-    return frame
-
-
 def require_column(where: str, name: str, columns: Iterable[str]) -> None:
     """Raises `DataError` where a table has no such column."""
     if name not in (there := [str(each) for each in columns]):
@@ -123,7 +109,12 @@ def _from_json(path: Path, config: LabelledText) -> LabelledTexts:
 
 
 def _from_table(path: Path, config: LabelledText) -> LabelledTexts:
-    frame = text_column(path, (config.text, config.target))
+    from dlx.data.read_table import read_csv  # with pandas, for CSV only
+
+    names = config.text, config.target
+    frame = read_csv(path, ("",), text=names)
+    for name in names:
+        require_column(str(path), name, frame.columns)
     whole = frame[frame[config.text].fillna("").str.strip().ne("") & frame[config.target].notna()]
     return LabelledTexts(whole[config.text].tolist(), whole[config.target].tolist(), len(frame) - len(whole))
 

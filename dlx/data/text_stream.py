@@ -85,15 +85,14 @@ def _of_table(file: Readable, where: str, field: str) -> Iterator[Row]:
     """That column of each record of a CSV file."""
     import pyarrow as pa  # like pandas, for CSV only
 
-    from dlx.data.csv_rows import parse_fields
     from dlx.data.csv_stream import Layout, open_csv
 
     opened = open_csv(file, where, Layout(missing=()))
-    require_column(where, field, opened.names)
+    require_column(where, field, opened.fields.names)
     for records in map(opened.records, opened.pieces):
         found = {bad.line: bad for bad in records.bad}
         if len(records.lines):
-            table, misfits = parse_fields(records, opened.names, opened.separator, {field: pa.string()}, opened.style)
+            table, misfits = opened.fields.parse(records, {field: pa.string()})
             bad = {int(records.lines[number]): why for number, why in misfits.items()}
             found |= {line: BadRow(line, why) for line, why in bad.items()}
             good = (line for line in records.lines.tolist() if line not in bad)

@@ -21,8 +21,9 @@ def worst(
 ) -> tuple[Example, ...]:
     """At most so many examples, the highest loss first; of equal losses the first row first.
 
-    `outputs` (n, k) are logits, or numbers in the data's own units; `tokenizer` is what texts were read with. Equal inputs are shown once. No more than half of them are mistakes
-    about one class, unless the mistakes about others, and then whatever is least sure, leave places over.
+    `outputs` (n, k) are logits, or numbers in the data's own units; `tokenizer` is what texts were read with. Equal inputs are shown
+    once. No more than half of them are mistakes about one class, unless the mistakes about others, and then whatever is least sure,
+    leave places over.
     """
     if not len(part):
         return ()
